@@ -1,0 +1,162 @@
+"""The command line: global options, a group that imports a verb's module only when it is called, exit codes.
+
+Knows the names of the verbs and one line about each; what a verb does stands in `launcher/commands/<verb>.py`.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from launcher import __version__
+from launcher.errors import LauncherError
+from launcher.invocation import Invocation
+from launcher.terminal.output import Output, paint_error
+
+PROGRAM = "lucid-launch"
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+VERBS: dict[str, str] = {
+    "up": "Start the stack, or bring a running one in line with the file.",
+    "down": "Stop every service, then the supervisor.",
+    "status": "Show every service: state, address, load, and why one is not ready.",
+    "logs": "Show the output of all services, merged by time.",
+    "start": "Start services that are stopped.",
+    "stop": "Stop services and keep them stopped.",
+    "restart": "Restart services with the settings that the file holds now.",
+    "dashboard": "Open the live dashboard on a running stack.",
+    "wait": "Wait until services are ready, or stopped.",
+    "events": "Show state changes, one a line.",
+    "config": "Check, show, or describe config.yaml.",
+    "plan": "Show what `up` would do, and why.",
+    "doctor": "Check this machine: driver, GPUs, ports, model, limits.",
+    "call": "Send one request to a server and show the reply.",
+    "selftest": "Check a running stack end to end, a tick per check.",
+    "completion": "Print the completion script of a shell.",
+}
+ALIASES: dict[str, str] = {"ps": "status", "attach": "dashboard"}
+
+
+class VerbGroup(click.Group):
+    """A group whose commands are modules, imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order in which a newcomer needs them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The `command` of `launcher.commands.<verb>`; None for a word that is no verb."""
+        verb = ALIASES.get(cmd_name, cmd_name)
+        if verb not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"launcher.commands.{verb}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it, with the verbs and aliases as suggestions for a misspelt one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as unknown:
+            names = [*VERBS, *ALIASES]
+            raise click.exceptions.NoSuchCommand(unknown.command_name, possibilities=names, ctx=ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs for `--help`, without importing any of them."""
+        aliases = {verb: alias for alias, verb in ALIASES.items()}
+        rows = [
+            (f"{verb}, {aliases[verb]}" if verb in aliases else verb, text) for verb, text in VERBS.items()
+        ]
+        with formatter.section("Verbs"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(path_type=Path),
+    envvar="LUCID_FILE",
+    show_envvar=True,
+    help="The config file. Default: config.yaml here or in the nearest parent folder.",
+)
+@click.option(
+    "-C",
+    "--directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Work as if started in this folder.",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    envvar="LUCID_COLOR",
+    show_envvar=True,
+    help="Colour: auto follows the terminal and NO_COLOR.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only data, warnings and errors.")
+@click.option("-v", "--verbose", count=True, help="Say more; twice: even more.")
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.pass_context
+def group(
+    ctx: click.Context, file: Path | None, directory: Path | None, color: str, quiet: bool, verbose: int
+) -> None:
+    """Run a local AI stack: start it, watch it, keep it alive.
+
+    A first try: `lucid-launch up`, then `lucid-launch selftest`.
+    """
+    output = Output(color=color, quiet=quiet, verbose=verbose, environ=os.environ)
+    ctx.obj = Invocation(file=file, directory=directory or Path.cwd(), output=output, environ=os.environ)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns its exit code (launcher.md section 3) and never raises a LauncherError."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        outcome = group.main(args=args, prog_name=PROGRAM, standalone_mode=False)
+    except LauncherError as error:
+        output_from(args).error(error)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as usage:
+        usage.show()
+        return usage.exit_code
+    except click.ClickException as usage:
+        show_usage_error(usage, output_from(args))
+        return usage.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader left (`logs | head`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return outcome if isinstance(outcome, int) else 0
+
+
+def output_from(args: Sequence[str]) -> Output:
+    """The voice for an error that ended the call before, or outside of, a verb."""
+    color = "auto"
+    for position, word in enumerate(args):
+        if word == "--color" and position + 1 < len(args):
+            color = args[position + 1]
+        elif word.startswith("--color="):
+            color = word.removeprefix("--color=")
+    return Output(color=color, quiet=False, verbose=0, environ=os.environ)
+
+
+def show_usage_error(usage: click.ClickException, output: Output) -> None:
+    """Write a wrong command line to stderr in the shape of every other error."""
+    ctx = getattr(usage, "ctx", None)
+    command = PROGRAM if ctx is None else ctx.command_path
+    text = f"error[E_USAGE]: {usage.format_message()}\n  hint: see  {command} --help"
+    click.echo(paint_error(text), err=True, color=output.wants_color(sys.stderr))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One module per verb; each exposes `command` and is imported only when its verb is called."""

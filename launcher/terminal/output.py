@@ -1,0 +1,104 @@
+"""Where a verb writes: data on stdout; progress, hints and errors on stderr; colour only where it is wanted.
+
+Decides colour and whether a full-screen program may run; knows nothing of what is written.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from launcher.errors import LauncherError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FALLBACK_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Output:
+    """The voice of one invocation.
+
+    `color` is auto, always or never; the flag beats the environment, NO_COLOR beats FORCE_COLOR.
+    """
+
+    color: str
+    quiet: bool
+    verbose: int
+    environ: Mapping[str, str]
+
+    def data(self, text: str) -> None:
+        """Write one line (or block) of data to stdout, without its colour codes where colour is off."""
+        click.echo(text, color=self.wants_color(sys.stdout))
+
+    def note(self, text: str) -> None:
+        """Write progress or a hint to stderr; silent under `-q`."""
+        if not self.quiet:
+            click.echo(text, err=True, color=self.wants_color(sys.stderr))
+
+    def warn(self, text: str) -> None:
+        """Write something that the user must see to stderr, `-q` or not."""
+        click.echo(click.style(f"warning: {text}", fg="yellow"), err=True, color=self.wants_color(sys.stderr))
+
+    def error(self, error: LauncherError) -> None:
+        """Write an error to stderr: code and sentence first, the mend last."""
+        click.echo(paint_error(error.render()), err=True, color=self.wants_color(sys.stderr))
+
+    def wants_color(self, stream: TextIO) -> bool:
+        """Whether colour codes may be written to `stream`."""
+        if self.color != "auto":
+            return self.color == "always"
+        if self.environ.get("NO_COLOR"):
+            return False
+        if self.environ.get("FORCE_COLOR") or self.environ.get("CLICOLOR_FORCE"):
+            return True
+        return stream.isatty() and self.environ.get("TERM", "") not in ("", "dumb")
+
+    def is_full_screen(self) -> bool:
+        """Whether all three standard streams are a terminal that can move its cursor.
+
+        All three, because the full-screen library draws on stderr: a redirected stderr would fill a file
+        with escape codes.
+        """
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        return all(stream.isatty() for stream in streams) and self.environ.get("TERM", "") not in ("", "dumb")
+
+    def is_live(self, stream: TextIO) -> bool:
+        """Whether lines on `stream` may be redrawn in place."""
+        return stream.isatty() and self.environ.get("TERM", "") not in ("", "dumb")
+
+    def console(self, *, err: bool = False) -> "Console":
+        """A rich console with the same rules of colour; imported here since only tables need it."""
+        from rich.console import Console
+
+        stream = sys.stderr if err else sys.stdout
+        color = self.wants_color(stream)
+        width = None if stream.isatty() else int(self.environ.get("COLUMNS") or FALLBACK_WIDTH)
+        return Console(
+            file=stream,
+            force_terminal=color or self.is_live(stream),
+            no_color=not color,
+            color_system="auto" if color and self.is_live(stream) else ("standard" if color else None),
+            width=width,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+
+
+def paint_error(text: str) -> str:
+    """A rendered error with its code in red and its mend marked; Output strips the codes where colour is off."""
+    return "\n".join(_paint_line(line) for line in text.splitlines())
+
+
+def _paint_line(line: str) -> str:
+    """One line of a rendered error, coloured by what it starts with."""
+    if line.startswith("error["):
+        label, _, rest = line.partition(": ")
+        return f"{click.style(label + ':', fg='red', bold=True)} {click.style(rest, bold=True)}"
+    indent, marker, rest = line.partition("hint:")
+    return f"{indent}{click.style(marker, fg='cyan')}{rest}" if marker and not indent.strip() else line
