@@ -1,6 +1,6 @@
 """One real stack in a folder of its own: the command line, the supervisor and both servers as processes.
 
-Waiting is on events throughout: a verb that returns, a pidfd that becomes readable, a connection that is answered.
+Waiting is on events throughout: a verb that returns, a pidfd that becomes readable, a reply that arrives.
 """
 
 from __future__ import annotations

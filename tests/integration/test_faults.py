@@ -47,7 +47,7 @@ class Reconnecting:
 
 
 def test_a_killed_child_returns_and_no_client_is_refused(running: Stack) -> None:
-    """After kill -9 the child is ready again as a new generation, and a reconnecting client was never refused."""
+    """After kill -9 the child is ready again as a new generation; a reconnecting client was never refused."""
     before = running.child("inference")
     with Reconnecting(running, running.inference_port) as client:
         running.kill(before["pid"])
@@ -61,7 +61,7 @@ def test_a_killed_child_returns_and_no_client_is_refused(running: Stack) -> None
 
 
 def test_a_hung_child_is_found_killed_and_replaced(running: Stack) -> None:
-    """A stopped child answers no ping: it is killed as unhealthy, with a diagnosis, and a new one gets ready."""
+    """A stopped child answers no ping: it is killed as unhealthy and a new one gets ready."""
     before = running.child("inference")
     process = psutil.Process(before["pid"])
     running.kill(before["pid"], signal.SIGSTOP)
@@ -102,15 +102,15 @@ def test_children_die_with_a_killed_supervisor_and_up_works_at_once(running: Sta
 def test_a_crash_loop_is_given_up_and_explained(stack: Stack) -> None:
     """A command that always fails ends as failed, with its last words in `status` and exit code 1."""
     stack.config.write_text(
-        "project: loop\nservices:\n  broken:\n    command: [sh, -c, 'echo cannot find the disk >&2; exit 3']\n"
+        "project: loop\nservices:\n  broken:\n    command: [sh, -c, 'echo no disk found >&2; exit 3']\n"
         "    restart: {backoff: {initial: 20ms, max: 50ms}, max_failures: 3}\n"
         "    health: {notify: true}\n"
     )
     up = stack.run("up", "-d", "--wait", check=1)
-    assert "cannot find the disk" in up.stderr
+    assert "no disk found" in up.stderr
     status = stack.run("status", check=1)
     assert "failed" in status.stdout
-    assert "cannot find the disk" in status.stdout + status.stderr
+    assert "no disk found" in status.stdout + status.stderr
     assert stack.child("broken")["last_exit"]["code"] == 3
 
 

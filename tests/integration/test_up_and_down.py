@@ -107,7 +107,7 @@ def test_a_taken_fixed_port_names_its_holder(stack: Stack) -> None:
 
 
 def test_three_mistakes_are_reported_at_once(stack: Stack) -> None:
-    """An unknown key, a bad value and a duplicate key give three located errors, exit 2, and nothing starts."""
+    """An unknown key, a bad value and a duplicate key: three located errors, exit 2, nothing starts."""
     stack.config.write_text(
         "project: x\nservices:\n  memory:\n    server: memory\n    prot: 5000\n"
         "  inference:\n    server: inference\n    replicas: many\n    gpu: auto\n    gpu: none\n"
