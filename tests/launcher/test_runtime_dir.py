@@ -1,0 +1,80 @@
+"""launcher.runtime_dir: one private folder per config file, one owner at a time."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import AlreadyOwned, SupervisorFailed
+from launcher.runtime_dir import OwnerLock, create_runtime_dir, read_owner_pid, runtime_dir, runtime_paths
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A config path whose runtime files live under the test's own folder."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path / "config.yaml"
+
+
+def test_folder_is_named_by_the_resolved_path(config: Path) -> None:
+    """Two spellings of one path share a folder and two files do not."""
+    config.touch()
+    link = config.parent / "link.yaml"
+    link.symlink_to(config)
+    assert runtime_dir(link) == runtime_dir(config)
+    assert runtime_dir(config.parent / "other.yaml") != runtime_dir(config)
+
+
+def test_folder_is_private(config: Path) -> None:
+    """Every folder made is 0700 and a wider mode is narrowed."""
+    folder = create_runtime_dir(config).folder
+    folder.chmod(0o755)
+    again = create_runtime_dir(config).folder
+    assert again == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+
+
+def test_linked_folder_is_refused(config: Path, tmp_path: Path) -> None:
+    """A link planted in the place of our folder is refused with a sentence."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "lucid-launch").symlink_to(elsewhere)
+    with pytest.raises(SupervisorFailed, match="cannot use the runtime folder"):
+        create_runtime_dir(config)
+
+
+def test_long_session_folder_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime directory too long for a socket address is not used."""
+    deep = tmp_path / ("x" * 120)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    path = runtime_paths(tmp_path / "config.yaml").control_socket
+    assert len(os.fsencode(path)) < 104
+    assert deep not in path.parents
+
+
+def test_second_owner_is_refused_and_told_who(config: Path) -> None:
+    """The lock names its holder, and is free again after release."""
+    paths = create_runtime_dir(config)
+    assert read_owner_pid(paths) is None
+    lock = OwnerLock(paths, config)
+    assert read_owner_pid(paths) == os.getpid()
+    with pytest.raises(AlreadyOwned) as caught:
+        OwnerLock(paths, config)
+    assert caught.value.owner_pid == os.getpid()
+    lock.release()
+    assert read_owner_pid(paths) is None
+    OwnerLock(paths, config).release()
+
+
+def test_import_is_light() -> None:
+    """Light verbs import it: no asyncio, pydantic, yaml or websockets comes along."""
+    script = "import sys, launcher.runtime_dir; print(*sys.modules)"
+    names = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert {"asyncio", "pydantic", "yaml", "websockets"}.isdisjoint(names.split())
