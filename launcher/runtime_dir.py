@@ -1,9 +1,9 @@
 """Where a running stack keeps its private runtime files, and the lock that says who owns it.
 
-Decides: the folder of one config file (named by the file's resolved path), the names in it, that it is private to
-this user, and that one supervisor at a time owns it (`flock` is the truth, not the existence of a socket).
-Does not know: configuration, processes, or what the files contain. Standard library only, since every light verb
-imports it.
+Decides: the folder of one config file (named by the file's resolved path), the names in it, that it is
+private to this user, and that one supervisor at a time owns it (`flock` is the truth, not the existence of a
+socket). Does not know: configuration, processes, or what the files contain. Standard library only, since
+every light verb imports it.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ class RuntimePaths:
     journal: Path
 
     def notify_socket(self, slot: int) -> Path:
-        """Address of the sd_notify socket of the child in `slot` (short, so that it always fits an address)."""
+        """Address of the sd_notify socket of the child in `slot` (short, so that it fits)."""
         return self.folder / f"n{slot}"
 
 
 def runtime_dir(config_path: Path) -> Path:
     """Return the runtime folder of a config file without creating it.
 
-    The same for every process of this user: ${XDG_RUNTIME_DIR}, or a private folder under the temporary directory
-    when that is unset, not ours, or too long for a Unix socket address.
+    The same for every process of this user: ${XDG_RUNTIME_DIR}, or a private folder under the temporary
+    directory when that is unset, not ours, or too long for a Unix socket address.
     """
     digest = hashlib.sha256(os.fsencode(config_path.resolve())).hexdigest()[:16]
     tail = Path("lucid-launch") / digest
     for base in (_session_base(), _fallback_base(Path(tempfile.gettempdir()))):
         if base is not None and len(os.fsencode(base / tail / _LONGEST_NAME)) < _UNIX_PATH_LIMIT:
             return base / tail
-    return _fallback_base(Path("/tmp")) / tail  # noqa: S108 - the private folder in it is checked for its owner
+    return _fallback_base(Path("/tmp")) / tail
 
 
 def runtime_paths(config_path: Path) -> RuntimePaths:
@@ -105,7 +105,7 @@ def read_owner_pid(paths: RuntimePaths) -> int | None:
 
 
 class OwnerLock:
-    """The exclusive ownership of one runtime folder, held from construction until `release` or process death."""
+    """The exclusive ownership of one runtime folder, from construction to `release` or process death."""
 
     def __init__(self, paths: RuntimePaths, config_path: Path) -> None:
         """Take the lock or raise AlreadyOwned naming the holder."""

@@ -1,7 +1,7 @@
 """The status document `lucid.status/1`: its shape, and how the views of the supervisor become it.
 
-Decides: the keys and types of launcher.md section 4, which state stands for a service with several children, and
-that what is unknown is null and never 0. Pure: times come in as numbers, nothing is read from the system.
+Decides: the keys and types of launcher.md section 4, which state stands for a service with several children,
+and that what is unknown is null and never 0. Pure: times come in as numbers, nothing is read from the system.
 Does not know: where the facts come from or who reads them.
 """
 
