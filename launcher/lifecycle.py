@@ -49,34 +49,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-# isort: off - packed, as two dozen lines of names would hide the rules
+# Packed, as two dozen lines of names would push the rules out of sight.
+# isort: off
 from launcher.lifecycle_values import (
-    CancelTimer,
-    Child,
-    DependenciesMet,
-    Diagnose,
-    Effect,
-    Event,
-    Exited,
-    GroupEmptied,
-    Kill,
-    MemoryExceeded,
-    ProbeFailed,
-    ProbeSucceeded,
-    Progressed,
-    RestartRequested,
-    RulesChanged,
-    SetTimer,
-    Spawn,
-    Spawned,
-    SpawnFailed,
-    StartProbe,
-    StartRequested,
-    StopProbe,
-    StopRequested,
-    Terminate,
-    TimerFired,
-    TimerKind,
+    CancelTimer, Child, DependenciesMet, Diagnose, Effect, Event, Exited, GroupEmptied, Kill,
+    MemoryExceeded, ProbeFailed, ProbeSucceeded, Progressed, RestartRequested, RulesChanged, SetTimer,
+    Spawn, Spawned, SpawnFailed, StartProbe, StartRequested, StopProbe, StopRequested, Terminate,
+    TimerFired, TimerKind,
 )  # fmt: skip
 
 # isort: on
