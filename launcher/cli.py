@@ -1,6 +1,7 @@
 """The command line: global options, a group that imports a verb's module only when it is called, exit codes.
 
-Knows the names of the verbs and one line about each; what a verb does stands in `launcher/commands/<verb>.py`.
+Knows the names of the verbs and one line about each; what a verb does stands in
+`launcher/commands/<verb>.py`.
 """
 
 import importlib
@@ -117,7 +118,9 @@ def group(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line; returns its exit code (launcher.md section 3) and never raises a LauncherError."""
+    """Run one command line; returns its exit code (launcher.md section 3) and never raises a
+    LauncherError.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         outcome = group.main(args=args, prog_name=PROGRAM, standalone_mode=False)

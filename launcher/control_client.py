@@ -1,6 +1,8 @@
-"""The client's side of the control socket: read the status, send commands, follow changes, start a supervisor.
+"""The client's side of the control socket: read the status, send commands, follow changes, start a
+supervisor.
 
-Knows the envelope (protocol.md section 3) and the socket's place; decides nothing about services. The status is
+Knows the envelope (protocol.md section 3) and the socket's place; decides nothing about services. The
+status is
 fetched by a plain `GET /status` with the socket module alone: a WebSocket library would double the time of
 `status`. Everything that blocks has a time limit.
 """
@@ -144,7 +146,8 @@ def start_supervisor(
     """Start a detached supervisor and return its startup report once everything is bound.
 
     The report is `{"ok": true, "pid", "notes", "plan"}`. Raises the LauncherError that the supervisor reports
-    (AlreadyOwned, ConfigInvalid, PortInUse …), or SupervisorFailed when it dies or stays silent for `timeout_s`.
+    (AlreadyOwned, ConfigInvalid, PortInUse …), or SupervisorFailed when it dies or stays silent for
+    `timeout_s`.
     """
     log_path = config_path.parent / "logs" / "supervisor.log"
     log_path.parent.mkdir(exist_ok=True)

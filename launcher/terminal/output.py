@@ -3,19 +3,15 @@
 Decides colour and whether a full-screen program may run; knows nothing of what is written.
 """
 
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import click
 
 from launcher.errors import LauncherError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-FALLBACK_WIDTH = 100
 
 
 @dataclass(frozen=True)
@@ -70,28 +66,19 @@ class Output:
         """Whether lines on `stream` may be redrawn in place."""
         return stream.isatty() and self.environ.get("TERM", "") not in ("", "dumb")
 
-    def console(self, *, err: bool = False) -> "Console":
-        """A rich console with the same rules of colour; imported here since only tables need it."""
-        from rich.console import Console
+    def is_ascii(self, stream: TextIO) -> bool:
+        """Whether `stream` cannot carry the glyphs of the tables."""
+        return not (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
 
-        stream = sys.stderr if err else sys.stdout
-        color = self.wants_color(stream)
-        width = None if stream.isatty() else int(self.environ.get("COLUMNS") or FALLBACK_WIDTH)
-        return Console(
-            file=stream,
-            force_terminal=color or self.is_live(stream),
-            no_color=not color,
-            color_system="auto" if color and self.is_live(stream) else ("standard" if color else None),
-            width=width,
-            highlight=False,
-            markup=False,
-            emoji=False,
-            legacy_windows=False,
-        )
+    def width(self, stream: TextIO) -> int | None:
+        """The terminal's width in cells; None where lines may be as long as they like."""
+        return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def paint_error(text: str) -> str:
-    """A rendered error with its code in red and its mend marked; Output strips the codes where colour is off."""
+    """A rendered error with its code in red and its mend marked; Output strips the codes where colour is
+    off.
+    """
     return "\n".join(_paint_line(line) for line in text.splitlines())
 
 

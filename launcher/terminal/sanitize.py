@@ -1,4 +1,5 @@
-"""Makes foreign text harmless for a terminal: no escape sequence, no control byte, no direction trick survives.
+"""Makes foreign text harmless for a terminal: no escape sequence, no control byte, no direction trick
+survives.
 
 Pure. Applied to everything a child wrote, on its way to a person's screen; files and JSON keep the original.
 """

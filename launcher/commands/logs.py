@@ -1,0 +1,178 @@
+"""`lucid-launch logs`: the output of all services, merged by time, from the files; `-f` follows them.
+
+Works when nothing runs. Following needs a running stack, whose end also ends the following.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from launcher.control_client import ControlClient, connect, fetch_status
+from launcher.errors import NoSuchService, NotRunning
+from launcher.invocation import Invocation
+from launcher.loglines import LogFilter, LogLine, parse_when, smart_case
+from launcher.logreader import (
+    SUPERVISOR,
+    Follower,
+    read_all,
+    read_last,
+    read_previous_generation,
+    services_in,
+)
+from launcher.terminal.log_text import LineFormat
+
+FOLLOW_INTERVAL_S = 0.2
+FOLLOW_HISTORY_LINES = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call of `logs` asks for."""
+
+    folder: Path
+    names: tuple[str, ...]
+    wanted: LogFilter
+    count: int | None
+    prev: bool
+
+
+def _pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> re.Pattern[str] | None:
+    """The regular expression of `-g`."""
+    try:
+        return None if value is None else smart_case(value)
+    except re.error as error:
+        raise click.BadParameter(f"not a regular expression: {error}", ctx, param) from None
+
+
+def _when(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    """The stamp of `--since` and `--until`."""
+    try:
+        return "" if value is None else parse_when(value, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+@click.command(short_help="Show the output of all services.")
+@click.argument("services", metavar="[SVC]...", nargs=-1)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, across restarts, until Ctrl-C.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last N lines. With -f: 100.")
+@click.option("--since", callback=_when, metavar="T", help="From this time on: 10m, 1h30m, or ISO 8601.")
+@click.option("--until", callback=_when, metavar="T", help="Up to this time.")
+@click.option(
+    "-g",
+    "--grep",
+    "pattern",
+    callback=_pattern,
+    metavar="REGEX",
+    help="Only lines that match; minds case if you do.",
+)
+@click.option("--prev", is_flag=True, help="The generation before the current one.")
+@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "raw"]), default="text")
+@click.pass_obj
+def command(
+    invocation: Invocation, services: tuple[str, ...], follow: bool, lines: int | None, since: str, until:
+    str,
+    pattern: re.Pattern[str] | None, prev: bool, form: str,
+) -> int:  # fmt: skip
+    """Show the output of all services, merged by time.
+
+    Reads the log files, so it works when nothing runs. `supervisor` names the launcher's own log.
+    """
+    if follow and (prev or until):
+        raise click.UsageError("-f goes on with what comes; it cannot be used with --prev or --until")
+    config_path = invocation.config_path()
+    folder = config_path.parent / "logs"
+    check_names(config_path, folder, services)
+    request = Request(folder, services, LogFilter(pattern, since, until), lines, prev)
+    style = LineFormat(form, color=invocation.output.wants_color(sys.stdout), is_terminal=sys.stdout.isatty())
+    if follow:
+        asyncio.run(_follow(invocation, config_path, request, style))
+    else:
+        write(_past(request), style)
+    return 0
+
+
+def check_names(config_path: Path, folder: Path, names: Iterable[str]) -> None:
+    """Raise NoSuchService for a name that neither left a log nor runs; NotRunning when there is nothing at
+    all.
+    """
+    known = services_in(folder)
+    unknown = [name for name in names if name not in known and name != SUPERVISOR]
+    if known and not unknown:
+        return
+    try:
+        running = list(fetch_status(config_path)["services"])
+    except NotRunning:
+        if not known:
+            raise
+        running = []
+    for name in unknown:
+        if name not in running:
+            raise NoSuchService(name, sorted({*known, *running}))
+
+
+def write(lines: Iterable[LogLine], style: LineFormat) -> None:
+    """Write lines to stdout and hand them on at once."""
+    for line in lines:
+        text = style.render(line)
+        if text is not None:
+            sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _past(request: Request) -> Iterable[LogLine]:
+    """The lines that are already there."""
+    if request.prev:
+        lines = read_previous_generation(request.folder, request.names, request.wanted)
+        return lines if request.count is None else list(lines)[len_from_end(request.count) :]
+    if request.count is None:
+        return read_all(request.folder, request.names, request.wanted)
+    return read_last(request.folder, request.names, request.wanted, request.count)
+
+
+def len_from_end(count: int) -> int | None:
+    """The slice start that keeps the last `count` items."""
+    return -count if count else sys.maxsize
+
+
+async def _follow(invocation: Invocation, config_path: Path, request: Request, style: LineFormat) -> None:
+    """The past, then everything that comes until the stack ends."""
+    follower = Follower(request.folder, request.names)
+    try:
+        ends = follower.ends()
+        if request.count is None and request.wanted.since:
+            write(read_all(request.folder, request.names, request.wanted, ends), style)
+        else:
+            count = FOLLOW_HISTORY_LINES if request.count is None else request.count
+            write(read_last(request.folder, request.names, request.wanted, count, ends), style)
+        async with connect(config_path) as control:
+            await control.request("subscribe", events=True)
+            await _until_end(control, lambda: write(filter(request.wanted.wants, follower.poll()), style))
+        invocation.output.note("the stack ended")
+    finally:
+        follower.close()
+
+
+async def _until_end(control: ControlClient, each_interval: Callable[[], None]) -> None:
+    """Call `each_interval` again and again until the supervisor says goodbye, and once after that."""
+    ended = asyncio.create_task(_drain(control))
+    try:
+        while not ended.done():
+            # Files cannot be waited for; the end of the stack can, so that is what the pause waits on.
+            await asyncio.wait([ended], timeout=FOLLOW_INTERVAL_S)
+            each_interval()
+        ended.result()
+    finally:
+        ended.cancel()
+
+
+async def _drain(control: ControlClient) -> None:
+    """Return when the supervisor says goodbye."""
+    async for _ in control.frames():
+        pass

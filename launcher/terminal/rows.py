@@ -1,0 +1,148 @@
+"""The status document as rows of text: one row per child, the same for `status` and for the dashboard.
+
+Pure. Knows launcher.md section 4 and the `stats` payload of the servers; knows nothing of colours or widths.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.terminal import cells
+from launcher.terminal.sanitize import clean
+
+
+@dataclass(frozen=True)
+class Row:
+    """One child (or a service that has none) as text by column name."""
+
+    service: str
+    child: str
+    state: str
+    desired: str
+    cells: Mapping[str, str]
+    per_second: float | None
+    is_stale: bool
+
+
+def rows_of(
+    document: Mapping[str, Any], services: Collection[str] = (), *, ascii_only: bool = False
+) -> list[Row]:
+    """The rows of the named services (all of them when none is named), in the order of the document."""
+    gpu_names = _gpu_names(document)
+    return [
+        _row(name, service, child, gpu_names, ascii_only)
+        for name, service in document.get("services", {}).items()
+        if not services or name in services
+        for child in service.get("children") or [{"name": name, "state": service.get("state", "stopped")}]
+    ]
+
+
+def not_ready(
+    document: Mapping[str, Any], services: Collection[str] = ()
+) -> list[tuple[str, dict[str, Any]]]:
+    """Service name and child document of every child that is wanted and not ready."""
+    found = []
+    for name, service in document.get("services", {}).items():
+        if services and name not in services:
+            continue
+        for child in service.get("children") or []:
+            wanted = service.get("desired") == "up"
+            if child.get("state") == "failed" or (wanted and child.get("state") != "ready"):
+                found.append((name, child))
+    return found
+
+
+def _row(
+    name: str,
+    service: Mapping[str, Any],
+    child: Mapping[str, Any],
+    gpu_names: Mapping[str, str],
+    ascii_only: bool,
+) -> Row:
+    """One child's row."""
+    state = str(child.get("state", "unknown"))
+    health = child.get("health") or {}
+    stats = health.get("stats") or {}
+    requests = stats.get("requests") or {}
+    total = (stats.get("latency_ms") or {}).get("total") or {}
+    p50, p99 = cells.milliseconds(total.get("p50")), cells.milliseconds(total.get("p99"))
+    gpu = child.get("gpu") or {}
+    on_cpu = _fell_back_to_cpu(service)
+    words = cells.state_words(child) + (" on CPU" if on_cpu and state == "ready" else "")
+    text = {
+        "SERVICE": child.get("name", name),
+        "STATE": f"{cells.glyph(state, ascii_only=ascii_only)} {words}",
+        "UPTIME": cells.duration(child.get("uptime_s")),
+        "RST": cells.number(child.get("restarts")),
+        "PORT": _port(service, child),
+        "ADDRESS": _address(service, child),
+        "GPU": _gpu(gpu, stats, gpu_names),
+        "CPU%": cells.number(child.get("cpu_percent")),
+        "RSS": cells.size(child.get("rss_bytes")),
+        "VRAM": cells.size(child.get("vram_bytes")),
+        "REQ/S": cells.number(requests.get("per_second")),
+        "P50": p50,
+        "P99": p99,
+        "P50/P99 MS": cells.UNKNOWN if p50 == p99 == cells.UNKNOWN else f"{p50} / {p99}",
+        "QUEUE": _queue(stats.get("queue") or {}),
+        "PID": str(child.get("pid") or cells.UNKNOWN),
+        "HEALTH": cells.duration(health.get("age_s")),
+    }
+    return Row(
+        service=name,
+        child=str(child.get("name", name)),
+        state=state,
+        desired=str(service.get("desired", "up")),
+        cells={column: clean(str(value)) for column, value in text.items()},
+        per_second=requests.get("per_second"),
+        is_stale=(health.get("age_s") or 0.0) > 6.0,
+    )
+
+
+def _fell_back_to_cpu(service: Mapping[str, Any]) -> bool:
+    """Whether a GPU was wanted and the service runs without one."""
+    return any("cpu" in str(note).lower() for note in service.get("notes") or [])
+
+
+def _port(service: Mapping[str, Any], child: Mapping[str, Any]) -> str:
+    """The port, with `!` when it is not the first choice of a range."""
+    port = child.get("port", service.get("port"))
+    if port is None:
+        return cells.UNKNOWN
+    return f"{port}!" if service.get("fallback_port") else str(port)
+
+
+def _address(service: Mapping[str, Any], child: Mapping[str, Any]) -> str:
+    """`localhost:5005`, from the child's own address where it has one."""
+    url = child.get("url") or service.get("url")
+    if not url:
+        return _port(service, child)
+    place = str(url).partition("://")[2].rstrip("/")
+    return f"{place}!" if service.get("fallback_port") else place
+
+
+def _gpu(gpu: Mapping[str, Any], stats: Mapping[str, Any], gpu_names: Mapping[str, str]) -> str:
+    """The GPU's index where it is known; else the device that the child reports."""
+    device = stats.get("device") or gpu.get("device")
+    if device == "cpu":
+        return "cpu"
+    ids = gpu.get("ids") or []
+    if ids:
+        return ",".join(gpu_names.get(each, str(each)[:8]) for each in ids)
+    return str(device) if device else cells.UNKNOWN
+
+
+def _gpu_names(document: Mapping[str, Any]) -> dict[str, str]:
+    """GPU id → index, as far as the document tells."""
+    gpus = document.get("gpus") or []
+    return {
+        str(gpu["uuid"]): str(gpu["index"]) for gpu in gpus if "uuid" in gpu and gpu.get("index") is not None
+    }
+
+
+def _queue(queue: Mapping[str, Any]) -> str:
+    """`3/512`."""
+    if queue.get("depth") is None:
+        return cells.UNKNOWN
+    limit = queue.get("limit")
+    return f"{queue['depth']}/{limit}" if limit is not None else str(queue["depth"])
