@@ -1,0 +1,159 @@
+"""The engine on torch: a sentence-transformers model in float32, on a CPU or one CUDA device.
+
+It decides how a model folder becomes an `Engine`: loaded by sentence-transformers from local files only,
+run module by module, pooled in float32. The model's own closing normalisation is left out, because clients
+may ask for raw vectors. Importing this module takes seconds; only the model thread does it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize
+from torch import Tensor
+
+from servers.embedding.engine import (
+    DeviceMemory,
+    EngineBroken,
+    EngineOutOfMemory,
+    ModelInfo,
+    Tokens,
+    Vectors,
+)
+from servers.embedding.models import ModelFiles, read_matryoshka
+from servers.embedding.tokenizer import TextTokenizer
+from servers.errors import BadSettings, ModelMissing
+
+_FALLBACK_MAX_TOKENS: Final = 512
+
+
+def load_torch_engine(files: ModelFiles, device: str, threads: int | None) -> "TorchEngine":
+    """Load the model in `files` onto `device` (auto, cpu, cuda, cuda:N); `threads` on a CPU (None: all).
+
+    Call it on the thread that will run the model: torch keeps the number of threads per calling thread.
+    Raises `BadSettings` for a device that this machine lacks, `ModelMissing` for files that do not load.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    place = _resolve_device(device)
+    try:
+        model = SentenceTransformer(
+            str(files.path),
+            device=str(place),
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"dtype": torch.float32},
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelMissing(
+            f"The model {files.name!r} does not load: {error}",
+            where=str(files.path),
+            mend="Check that the folder is a complete sentence-transformers model, or fetch it again.",
+        ) from error
+    return TorchEngine(model.eval(), files, place)
+
+
+def _resolve_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    place = torch.device(device)
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        raise BadSettings(
+            f"The device {device!r} does not exist: torch sees {torch.cuda.device_count()} CUDA devices",
+            where="options.device",
+            mend="Set `device` to auto or cpu, or check the driver with `lucid-launch doctor`.",
+        )
+    return place
+
+
+class TorchEngine:
+    """An `Engine` around one loaded model."""
+
+    def __init__(self, model: SentenceTransformer, files: ModelFiles, device: torch.device) -> None:
+        """Take over `model`, which nobody else may use from now on."""
+        modules = list(model.children())
+        while modules and isinstance(modules[-1], Normalize):
+            modules.pop()
+        self._modules = modules
+        self._device = device
+        processor: Any = model.tokenizer
+        max_tokens = int(model.max_seq_length or _FALLBACK_MAX_TOKENS)
+        prompt = (model.prompts or {}).get(model.default_prompt_name or "") or ""
+        self._tokenizer = TextTokenizer(processor.backend_tokenizer, max_tokens, prompt)
+        self._pad_id = int(processor.pad_token_id or 0)
+        self._pads_left = processor.padding_side == "left"
+        matryoshka = read_matryoshka(files.path)
+        self._info = ModelInfo(
+            name=files.name,
+            dimensions=int(model.get_embedding_dimension() or 0),
+            max_input_tokens=max_tokens,
+            device=str(device),
+            backend="torch",
+            dtype="float32",
+            matryoshka=matryoshka.trained,
+            matryoshka_dimensions=matryoshka.dimensions,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is loaded."""
+        return self._info
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Return each text's tokens; the library releases the interpreter lock meanwhile."""
+        return self._tokenizer.tokenize(texts)
+
+    @torch.inference_mode()
+    def forward(self, batch: Sequence[Tokens]) -> Vectors:
+        """Return the pooled float32 vectors of `batch`, in order, not normalised."""
+        try:
+            features: dict[str, Tensor] = self._pad(batch)
+            for module in self._modules:
+                features = module(features)
+            pooled = features["sentence_embedding"].to("cpu", torch.float32)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise EngineOutOfMemory(str(error)) from error
+        except torch.AcceleratorError as error:
+            raise EngineBroken(str(error)) from error
+        return np.ascontiguousarray(pooled.numpy())
+
+    def _pad(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
+        longest = max(len(tokens) for tokens in batch)
+        ids = np.full((len(batch), longest), self._pad_id, dtype=np.int64)
+        mask = np.zeros((len(batch), longest), dtype=np.int64)
+        for row, tokens in enumerate(batch):
+            place = slice(longest - len(tokens), None) if self._pads_left else slice(0, len(tokens))
+            ids[row, place] = tokens.ids
+            mask[row, place] = 1
+        return {
+            "input_ids": torch.from_numpy(ids).to(self._device, non_blocking=True),
+            "attention_mask": torch.from_numpy(mask).to(self._device, non_blocking=True),
+        }
+
+    def memory(self) -> DeviceMemory | None:
+        """Return the CUDA device's memory as this process sees it, or None on a CPU."""
+        if self._device.type != "cuda":
+            return None
+        return DeviceMemory(
+            allocated_bytes=torch.cuda.memory_allocated(self._device),
+            cached_bytes=torch.cuda.memory_reserved(self._device),
+            max_allocated_bytes=torch.cuda.max_memory_allocated(self._device),
+            utilization_percent=_utilization(self._device),
+        )
+
+    def close(self) -> None:
+        """Free the model and the device memory that torch keeps cached."""
+        self._modules = []
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _utilization(device: torch.device) -> float | None:
+    try:
+        return float(torch.cuda.utilization(device))
+    except (ModuleNotFoundError, RuntimeError):
+        # NVML is missing or does not support this (MIG slices): the figure is optional, the rest is not.
+        return None
