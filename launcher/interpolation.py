@@ -32,8 +32,8 @@ def interpolate(
 ) -> Interpolated:
     """Replace every reference in `text` by its value; those named in `keep` stay as written.
 
-    The default of `${NAME:-default}` stands in when NAME is unset or empty, as in a shell. What was put in is
-    not looked at again.
+    The default of `${NAME:-default}` stands in when NAME is unset or empty, as in a shell. What was put in
+    is not looked at again.
     """
     variables: list[str] = []
     problems: list[tuple[int, int, str]] = []

@@ -1,8 +1,9 @@
 """YAML text to a tree in which every node knows its line and column.
 
 Decides what is refused, each at its place: duplicate keys, tags, merge keys, a second document, tabs as
-indentation, and more than MAX_BYTES, MAX_DEPTH or MAX_NODES (aliases count as often as they are used). PyYAML's
-parser yields the events; its constructors, which guess types, are not used. Knows nothing of what keys mean.
+indentation, and more than MAX_BYTES, MAX_DEPTH or MAX_NODES (aliases count as often as they are used).
+PyYAML's parser yields the events; its constructors, which guess types, are not used. Knows nothing of what
+keys mean.
 """
 
 from collections.abc import Iterator
@@ -48,61 +49,6 @@ class YamlProblem:
     mark: Mark
     message: str
     path: tuple[str, ...] = ()
-
-
-Scalar = str | int | float | bool | None
-
-
-@dataclass(frozen=True, order=True)
-class Mark:
-    """A place in the text: line and column count from 1; `width` is the token's length on that line."""
-
-    line: int
-    column: int
-    width: int = 1
-
-
-@dataclass(frozen=True)
-class YamlProblem:
-    """Something wrong with the text itself; `path` is the dotted key it stands under."""
-
-    mark: Mark
-    message: str
-    path: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ScalarNode:
-    """A single value: `value` as resolved, `text` as written; `origin` names an environment variable it came from."""
-
-    mark: Mark
-    path: tuple[str, ...]
-    value: Scalar
-    text: str
-    is_plain: bool
-    origin: str | None = None
-
-
-@dataclass(frozen=True)
-class SequenceNode:
-    """A list."""
-
-    mark: Mark
-    path: tuple[str, ...]
-    items: tuple["Node", ...]
-
-
-@dataclass(frozen=True)
-class MappingNode:
-    """A mapping in the order of the file; keys are text, `key_marks` tells where each stands."""
-
-    mark: Mark
-    path: tuple[str, ...]
-    entries: dict[str, "Node"]
-    key_marks: dict[str, Mark]
-
-
-Node = ScalarNode | SequenceNode | MappingNode
 
 
 @dataclass(frozen=True)
@@ -247,13 +193,15 @@ class _Builder:
 
 def _mark(event: Event) -> Mark:
     start, end = event.start_mark, event.end_mark
+    assert start is not None
+    assert end is not None  # the pure Python parser marks every event
     is_token = isinstance(event, ScalarEvent | AliasEvent) and end.line == start.line
     return Mark(start.line + 1, start.column + 1, max(1, end.column - start.column) if is_token else 1)
 
 
 # What PyYAML says, and what it means to somebody who has never read the YAML specification.
 _PLAIN_WORDS = {
-    "mapping values are not allowed here": "a second ': ' on one line; quote the value, or check the indentation",
+    "mapping values are not allowed here": "one ': ' too many; quote the value, or check the indentation",
     "could not find expected ':'": "a ':' is missing after the key",
     "expected <block end>": "the indentation does not match the lines above",
     "found unexpected end of stream": "a quote is opened and never closed",

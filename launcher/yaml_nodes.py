@@ -1,7 +1,7 @@
 """The tree that YAML text becomes: mappings, lists and scalars, each with its place in the file.
 
-Pure. Decides what an unquoted word means: the YAML 1.2 core schema, so `no` and `on` are words, `1:30` and dates
-are text, `1e3` is a number; `010` stays text, since one reader's 8 is another's 10. Knows nothing of syntax.
+Pure. Decides what an unquoted word means: the YAML 1.2 core schema, so `no` and `on` are words, `1:30` and
+dates are text, `1e3` is a number; `010` stays text, since one reader's 8 is another's 10. Knows no syntax.
 """
 
 import re
