@@ -1,0 +1,240 @@
+"""One question to a child, with a time limit: does it work? Probes know nothing of thresholds, states or
+policies.
+
+A probe answers `Well`, `Loading` (alive, not ready yet, perhaps with progress) or `Failing` with a phrase. It
+never raises for what a child does, and holds at most one connection, which `close` gives back.
+Sources: launcher.md section 2 (health), protocol.md section 3 (envelope), section 2 (doors).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+__all__ = [
+    "Answer",
+    "Endpoint",
+    "Failing",
+    "HttpProbe",
+    "Loading",
+    "Probe",
+    "TcpProbe",
+    "WebSocketProbe",
+    "Well",
+]
+
+_LOADING_CODES = frozenset({"model_loading", "store_opening"})
+_MAX_REPLY_BYTES = 4 * 1024 * 1024
+_MAX_STATUS_LINE_BYTES = 8 * 1024
+
+
+@dataclass(frozen=True)
+class Well:
+    """It answered, and well; `stats` is what it said of itself."""
+
+    stats: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Loading:
+    """It lives and is not ready; `progress` is 0 to 1."""
+
+    phase: str | None = None
+    progress: float | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Failing:
+    """It did not answer, or not well; `text` completes the sentence "the child …"."""
+
+    text: str
+
+
+Answer = Well | Loading | Failing
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a child is asked: a loopback address, its port, and the headers that open its doors."""
+
+    host: str
+    port: int
+    headers: Mapping[str, str]
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Probe(Protocol):
+    """What the probing loop needs of a probe."""
+
+    async def check(self) -> Answer:
+        """Ask once; the caller limits the time by cancelling."""
+
+    async def close(self) -> None:
+        """Give back what is held; the probe may be used again."""
+
+
+class WebSocketProbe:
+    """Sends one request on a connection that it keeps, and reads its one reply."""
+
+    def __init__(self, endpoint: Endpoint, request: Mapping[str, Any]) -> None:
+        """Ask `request` (an envelope of protocol.md section 3, such as `{"type": "stats"}`)."""
+        self._endpoint = endpoint
+        self._request = json.dumps(request)
+        self._kind = str(request.get("type"))
+        self._connection: ClientConnection | None = None
+
+    async def check(self) -> Answer:
+        """Send the request; a reply out of order is impossible, as a broken exchange drops the connection."""
+        try:
+            if self._connection is None:
+                self._connection = await self._connect()
+            await self._connection.send(self._request)
+            answer = self._read(await self._connection.recv())
+        except BaseException as error:
+            await self._drop()
+            if isinstance(error, OSError | WebSocketException | EOFError):
+                return Failing(
+                    f"does not answer '{self._kind}' on port {self._endpoint.port}: {_name(error)}"
+                )
+            raise
+        return answer
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._drop()
+
+    async def _connect(self) -> ClientConnection:
+        return await connect(
+            f"ws://{self._endpoint.authority}/",
+            additional_headers=dict(self._endpoint.headers),
+            compression=None,
+            open_timeout=None,
+            ping_interval=None,
+            close_timeout=0.1,
+            max_size=_MAX_REPLY_BYTES,
+            proxy=None,
+        )
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # A hung child would never answer a close frame; nobody waits for it.
+            connection.transport.abort()
+
+    def _read(self, frame: str | bytes) -> Answer:
+        try:
+            reply = json.loads(frame)
+        except ValueError:
+            return Failing(f"answers '{self._kind}' with something that is not JSON")
+        if not isinstance(reply, dict):
+            return Failing(f"answers '{self._kind}' with something that is not an object")
+        if reply.get("status") == "success":
+            stats = reply.get("stats")
+            return _judge_stats(stats) if isinstance(stats, dict) else Well()
+        if reply.get("code") in _LOADING_CODES:
+            return Loading(detail=_text(reply.get("error")), phase=_text(_detail(reply, "phase")))
+        return Failing(f"answers '{self._kind}' with an error: {_text(reply.get('error')) or 'no text'}")
+
+
+class HttpProbe:
+    """GETs a path; 200 to 299 is well, 503 with a JSON body that names a phase is loading."""
+
+    def __init__(self, endpoint: Endpoint, path: str) -> None:
+        """Ask `path`, which starts with a slash."""
+        self._endpoint = endpoint
+        self._path = path
+
+    async def check(self) -> Answer:
+        """Ask once, on a connection of its own."""
+        try:
+            status, body = await self._get()
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            return Failing(f"does not answer GET {self._path} on port {self._endpoint.port}: {_name(error)}")
+        if 200 <= status < 300:
+            return Well()
+        phase = _phase(body) if status == 503 else None
+        return Failing(f"answers GET {self._path} with {status}") if phase is None else phase
+
+    async def close(self) -> None:
+        """Nothing is held between checks."""
+
+    async def _get(self) -> tuple[int, bytes]:
+        reader, writer = await asyncio.open_connection(self._endpoint.host, self._endpoint.port)
+        try:
+            headers = {"Host": self._endpoint.authority, "Connection": "close", **self._endpoint.headers}
+            lines = [f"GET {self._path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            line = await reader.readuntil(b"\n")
+            protocol, status = line.split(maxsplit=2)[:2]
+            if not protocol.startswith(b"HTTP/"):
+                raise ValueError("it does not speak HTTP")
+            rest = await reader.read(_MAX_STATUS_LINE_BYTES) if status == b"503" else b""
+            return int(status), rest.partition(b"\r\n\r\n")[2]
+        finally:
+            writer.transport.abort()
+
+
+class TcpProbe:
+    """Connects; an accepted connection is well."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Ask the endpoint's port."""
+        self._endpoint = endpoint
+
+    async def check(self) -> Answer:
+        """Connect once and hang up."""
+        try:
+            _, writer = await asyncio.open_connection(self._endpoint.host, self._endpoint.port)
+        except OSError as error:
+            return Failing(f"does not accept connections on port {self._endpoint.port}: {_name(error)}")
+        writer.transport.abort()
+        return Well()
+
+    async def close(self) -> None:
+        """Nothing is held between checks."""
+
+
+def _judge_stats(stats: Mapping[str, Any]) -> Answer:
+    """A server may answer `stats` while it loads: its phase tells."""
+    phase = _text(stats.get("phase"))
+    if phase is None or phase in ("ready", "serving"):
+        return Well(stats)
+    progress = stats.get("progress")
+    return Loading(phase, float(progress) if isinstance(progress, int | float) else None)
+
+
+def _phase(body: bytes) -> Loading | None:
+    with suppress(ValueError):
+        document = json.loads(body)
+        if isinstance(document, dict) and "phase" in document:
+            progress = document.get("progress")
+            number = float(progress) if isinstance(progress, int | float) else None
+            return Loading(_text(document["phase"]), number)
+    return None
+
+
+def _detail(reply: Mapping[str, Any], key: str) -> object:
+    details = reply.get("details")
+    return details.get(key) if isinstance(details, dict) else None
+
+
+def _text(value: object) -> str | None:
+    return value[:200] if isinstance(value, str) and value else None
+
+
+def _name(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,170 @@
+"""One generation of a child as processes: its leader, whatever it forked, how it is signalled and how it
+ended.
+
+Decides what belongs to a generation: the leader's session and group, their descendants, and processes that
+left all of these but carry its nonce. The leader stays unreaped until all of them are gone, so its pid, and
+with it the group's number, cannot be given to a stranger while we may still signal it. Exits are seen by
+pidfd. Does not know states, policies or timers: `on_exit` and `on_empty` are told once each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from launcher.procfs import ProcessStat, descendants, read_nonce, read_stat, scan
+from launcher.spawning import Started
+
+__all__ = ["ExitStatus", "ProcessTree"]
+
+
+@dataclass(frozen=True)
+class ExitStatus:
+    """How a leader ended: by itself with `code`, or by `signal`."""
+
+    code: int | None
+    signal: int | None
+
+    @property
+    def text(self) -> str:
+        """The same as a phrase."""
+        if self.signal is None:
+            return f"exit code {self.code}"
+        try:
+            return f"killed by {signal.Signals(self.signal).name}"
+        except ValueError:
+            return f"killed by signal {self.signal}"
+
+
+class ProcessTree:
+    """A started leader and everything that came of it, until `on_empty`; use it on the loop's thread only."""
+
+    def __init__(
+        self,
+        started: Started,
+        nonce: str,
+        on_exit: Callable[[ExitStatus, bool], None],
+        on_empty: Callable[[], None],
+    ) -> None:
+        """Watch a process that was just started; `on_exit` gets the status and whether nothing else lives."""
+        self.pid = started.pid
+        facts = read_stat(started.pid)
+        self.started_ticks = 0 if facts is None else facts.started_ticks
+        self._pidfd = started.pidfd
+        self._nonce = nonce
+        self._on_exit = on_exit
+        self._on_empty = on_empty
+        self._has_exited = False
+        self._is_killing = False
+        self._is_released = False
+        self._watched: dict[int, int] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._pidfd, self._leader_ended)
+
+    def members(self) -> list[ProcessStat]:
+        """Return the living processes of this generation, the leader included."""
+        ours = os.getpid()
+        processes = list(scan())
+        roots = [
+            process.pid
+            for process in processes
+            if self.pid in (process.pid, process.session, process.group)
+            or (process.parent == ours and self._is_stray(process))
+        ]
+        return [process for process in descendants(processes, roots) if process.is_alive]
+
+    def terminate(self, signal_number: int) -> None:
+        """Ask everything of this generation to end; a stopped process is woken so that it can."""
+        if self._is_released:
+            return
+        self._signal_group(signal_number)
+        if self._has_exited:
+            self._signal_strays(signal_number)
+        self._signal_group(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Kill everything of this generation, and whatever it still forks until it is empty."""
+        if self._is_released:
+            return
+        self._is_killing = True
+        self._signal_group(signal.SIGKILL)
+        self._signal_strays(signal.SIGKILL)
+
+    def _leader_ended(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
+        assert result is not None
+        self._has_exited = True
+        exited = result.si_code == os.CLD_EXITED
+        status = ExitStatus(result.si_status if exited else None, None if exited else result.si_status)
+        alive = self.members()
+        if not alive:
+            self._release()
+        self._on_exit(status, not alive)
+        self._watch(alive)
+
+    def _watch(self, members: list[ProcessStat]) -> None:
+        """Look again when one of them ends."""
+        for member in members:
+            if member.pid not in self._watched:
+                with suppress(ProcessLookupError):
+                    pidfd = os.pidfd_open(member.pid)
+                    self._watched[member.pid] = pidfd
+                    self._loop.add_reader(pidfd, self._member_ended, member.pid)
+        if members and not self._watched:
+            self._loop.call_soon(self._look_again)
+
+    def _member_ended(self, pid: int) -> None:
+        pidfd = self._watched.pop(pid)
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        if self._is_released:
+            return
+        alive = self.members()
+        if not alive:
+            self._release()
+            self._on_empty()
+            return
+        if self._is_killing:
+            self._signal_group(signal.SIGKILL)
+            self._signal_strays(signal.SIGKILL)
+        self._watch(alive)
+
+    def _release(self) -> None:
+        """Reap the leader; from here on its number may belong to anybody."""
+        self._is_released = True
+        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
+        os.close(self._pidfd)
+        for pidfd in self._watched.values():
+            self._loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._watched.clear()
+
+    def _signal_group(self, number: int) -> None:
+        # The unreaped leader keeps the number ours; EPERM means that all who are left changed their user.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _signal_strays(self, number: int) -> None:
+        """Signal the members outside the group, each by a pidfd taken before it is checked again."""
+        for member in self.members():
+            if member.group == self.pid:
+                continue
+            with suppress(ProcessLookupError, PermissionError):
+                pidfd = os.pidfd_open(member.pid)
+                try:
+                    now = read_stat(member.pid)
+                    if now is not None and now.started_ticks == member.started_ticks:
+                        signal.pidfd_send_signal(pidfd, number)
+                finally:
+                    os.close(pidfd)
+
+    def _is_stray(self, process: ProcessStat) -> bool:
+        return process.session != os.getsid(0) and read_nonce(process.pid) == self._nonce
