@@ -1,0 +1,1 @@
+"""The memory server: keeps texts durably and finds them again by significance and meaning."""

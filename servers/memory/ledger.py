@@ -1,0 +1,198 @@
+"""What a group of changes does to the store and, once it is on the disk, to the index.
+
+It decides the scores of new memories, what a repeated id means, and the order "disk first, then shown, then
+acknowledged". It does not know threads, sockets or SQL. Called by the one thread that commits.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+
+from servers.errors import InvalidRequest, RequestError
+from servers.memory import scoring
+from servers.memory.group_commit import Diverged
+from servers.memory.index import VectorIndex
+from servers.memory.novelty import Novelty
+from servers.memory.scoring import SignificanceWeights
+from servers.memory.store.base import Memory, Store, Transaction, columns_of
+from servers.scoring_terms import surprise
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A memory before it is scored: `memory` without seq, scores None where they are to be computed.
+
+    `information` lies in 0…1. With `is_named` the client chose the id, so it may be a repetition.
+    """
+
+    memory: Memory
+    information: float
+    significance: float | None
+    surprise: float | None
+    is_named: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreJob:
+    """Store these drafts: all of them, or none."""
+
+    drafts: Sequence[Draft]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Mark the memories of these ids as deleted."""
+
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreJob:
+    """Undo the deletion of the memories of these ids."""
+
+    ids: Sequence[str]
+
+
+Job = StoreJob | DeleteJob | RestoreJob
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a job did: `memories` one per draft or per id that was changed, and what the index must follow.
+
+    `missing` are ids that name nothing to change. After the commit, `visible` and `active` count the memories shown
+    and those among them that reach the significance threshold.
+    """
+
+    memories: list[Memory] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    added: list[Memory] = field(default_factory=list)
+    revived: list[Memory] = field(default_factory=list)
+    removed: list[Memory] = field(default_factory=list)
+    visible: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The numbers that scoring goes by; `duplicate_similarity` is the cosine from which a memory is a duplicate."""
+
+    weights: SignificanceWeights
+    significance_threshold: float
+    duplicate_similarity: float
+
+
+class Ledger:
+    """Commits groups of jobs to `store` and then to `index`; `now_ms` tells the time in epoch milliseconds."""
+
+    def __init__(self, store: Store, index: VectorIndex, rules: Rules, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._index = index
+        self._rules = rules
+        self._now_ms = now_ms
+
+    def commit(self, jobs: Sequence[Job]) -> list[Outcome | RequestError]:
+        """Commit the jobs in order with one sync; returns an outcome, or the error that undid that job alone.
+
+        Raises StorageFull or StorageError when nothing of the group was kept, Diverged when it was but cannot be shown.
+        """
+        drafts = [draft for job in jobs if isinstance(job, StoreJob) for draft in job.drafts]
+        self._index.reserve(len(drafts))
+        novelty = self._novelty(drafts)
+        operations: list[Callable[[Transaction], Outcome]] = []
+        first_row = 0
+        for job in jobs:
+            if isinstance(job, StoreJob):
+                operations.append(partial(self._store_all, novelty, first_row, job.drafts))
+                first_row += len(job.drafts)
+            else:
+                operations.append(partial(self._mark_all, job))
+        outcomes = self._store.apply(operations)
+        self._show([outcome for outcome in outcomes if isinstance(outcome, Outcome)])
+        return outcomes
+
+    def _novelty(self, drafts: Sequence[Draft]) -> Novelty:
+        vectors = np.stack([draft.memory.vector for draft in drafts]) if drafts else np.empty((0, 1), np.float32)
+        return Novelty(self._index, vectors, [draft.memory.namespace for draft in drafts], self._now_ms())
+
+    def _store_all(
+        self, novelty: Novelty, first_row: int, drafts: Sequence[Draft], transaction: Transaction
+    ) -> Outcome:
+        outcome = Outcome()
+        try:
+            for row, draft in enumerate(drafts, start=first_row):
+                self._store_one(novelty, row, draft, transaction, outcome)
+        except RequestError:
+            novelty.withdraw(range(first_row, first_row + len(drafts)))
+            raise
+        return outcome
+
+    def _store_one(
+        self, novelty: Novelty, row: int, draft: Draft, transaction: Transaction, outcome: Outcome
+    ) -> None:
+        known = transaction.find(draft.memory.id) if draft.is_named else None
+        if known is None:
+            memory = transaction.insert(self._scored(novelty, row, draft))
+            novelty.accept(row, memory.id)
+            outcome.added.append(memory)
+        else:
+            memory = _repeated(known, draft.memory)
+            if known.deleted_at_ms is not None:
+                transaction.set_deleted(known.id, None)
+                outcome.revived.append(memory)
+        outcome.memories.append(memory)
+
+    def _scored(self, novelty: Novelty, row: int, draft: Draft) -> Memory:
+        neighbour = novelty.nearest(row)
+        novel = surprise(None if neighbour is None else neighbour.similarity)
+        if draft.surprise is not None:
+            novel = draft.surprise
+        weighed = scoring.weigh_significance(novel, draft.information, self._rules.weights)
+        is_duplicate = neighbour is not None and neighbour.similarity >= self._rules.duplicate_similarity
+        return replace(
+            draft.memory,
+            surprise=novel,
+            significance=weighed if draft.significance is None else draft.significance,
+            duplicate_of=neighbour.id if neighbour is not None and is_duplicate else None,
+        )
+
+    def _mark_all(self, job: DeleteJob | RestoreJob, transaction: Transaction) -> Outcome:
+        outcome = Outcome()
+        is_delete = isinstance(job, DeleteJob)
+        for memory_id in dict.fromkeys(job.ids):
+            memory = transaction.find(memory_id)
+            if memory is None or (memory.deleted_at_ms is None) != is_delete:
+                outcome.missing.append(memory_id)
+                continue
+            at_ms = self._now_ms() if is_delete else None
+            transaction.set_deleted(memory_id, at_ms)
+            outcome.memories.append(replace(memory, deleted_at_ms=at_ms))
+        (outcome.removed if is_delete else outcome.revived).extend(outcome.memories)
+        return outcome
+
+    def _show(self, outcomes: Sequence[Outcome]) -> None:
+        added = [memory for outcome in outcomes for memory in outcome.added]
+        try:
+            if added:
+                self._index.append(columns_of(added, len(added[0].vector)))
+            for outcome in outcomes:
+                if outcome.revived:
+                    self._index.revive(columns_of(outcome.revived, len(outcome.revived[0].vector)))
+                self._index.remove([memory.seq for memory in outcome.removed])
+            visible, active = self._index.counts(self._now_ms(), self._rules.significance_threshold)
+        except Exception as error:
+            raise Diverged("committed memories could not be shown") from error
+        for outcome in outcomes:
+            outcome.visible, outcome.active = visible, active
+
+
+def _repeated(known: Memory, wanted: Memory) -> Memory:
+    if known.text == wanted.text and known.namespace == wanted.namespace:
+        return replace(known, deleted_at_ms=None)
+    raise InvalidRequest(
+        f"id: {wanted.id!r} already belongs to another memory (namespace {known.namespace!r}); an id may be repeated "
+        "only with the same text. Choose another id.",
+        details={"field": "id", "id": wanted.id, "namespace": known.namespace},
+    )

@@ -1,0 +1,1 @@
+"""The durable truth behind the memory server: one `Store` protocol and its implementations."""

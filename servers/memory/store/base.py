@@ -1,0 +1,181 @@
+"""What a store of memories must do, whatever keeps the bytes (design.md section 2).
+
+It defines the records and the `Store` protocol with their promises; it does not know SQL, threads, vectors'
+meaning or the wire. One conformance suite holds every implementation to these promises.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from servers.errors import RequestError
+from servers.memory.filters import Filter
+
+T = TypeVar("T")
+
+Vector = npt.NDArray[np.float32]
+"""One embedding: float32, shape (dimensions,), C-contiguous."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One memory as it is kept: everything that was acknowledged about it.
+
+    `seq` is its place in the order of storing, given by the store and never reused (0: not stored yet).
+    Times are epoch milliseconds; significance and surprise lie in 0…1; `vector` is kept bit for bit.
+    """
+
+    id: str
+    namespace: str
+    text: str
+    timestamp_ms: int
+    significance: float
+    surprise: float
+    type: str | None
+    tags: tuple[str, ...]
+    metadata: Mapping[str, Any]
+    vector: Vector = field(compare=False)
+    duplicate_of: str | None = None
+    expires_at_ms: int | None = None
+    deleted_at_ms: int | None = None
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What searching needs of n memories, column by column: row i of each belongs to the same memory.
+
+    `ids` and `namespaces` have n entries; `seqs`, `timestamps_ms` and `expires_at_ms` are int64 of shape (n,), with
+    `NEVER_MS` for no expiry; `significances` is float64 (n,); `vectors` is float32 (n, dimensions).
+    """
+
+    ids: list[str]
+    namespaces: list[str]
+    seqs: npt.NDArray[np.int64]
+    timestamps_ms: npt.NDArray[np.int64]
+    expires_at_ms: npt.NDArray[np.int64]
+    significances: npt.NDArray[np.float64]
+    vectors: npt.NDArray[np.float32]
+
+
+NEVER_MS: Final = 2**63 - 1
+"""The expiry, in `Columns`, of a memory that does not expire."""
+
+
+def columns_of(memories: Sequence[Memory], dimensions: int) -> Columns:
+    """Return the columns of these memories, in their order."""
+    vectors = np.empty((len(memories), dimensions), dtype=np.float32)
+    for row, memory in enumerate(memories):
+        vectors[row] = memory.vector
+    expiries = [NEVER_MS if memory.expires_at_ms is None else memory.expires_at_ms for memory in memories]
+    return Columns(
+        ids=[memory.id for memory in memories],
+        namespaces=[memory.namespace for memory in memories],
+        seqs=np.array([memory.seq for memory in memories], dtype=np.int64),
+        timestamps_ms=np.array([memory.timestamp_ms for memory in memories], dtype=np.int64),
+        expires_at_ms=np.array(expiries, dtype=np.int64),
+        significances=np.array([memory.significance for memory in memories], dtype=np.float64),
+        vectors=vectors,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMark:
+    """The embedding model whose vectors a store holds: its name and the dimensions of every vector."""
+
+    name: str
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """Facts about a store for `stats`: sizes in bytes, counts of rows, versions."""
+
+    engine: str
+    engine_version: str
+    schema_version: int
+    size_bytes: int
+    rows: int
+    deleted_rows: int
+    damaged_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which page of a listing: memories before `before_seq` (None: from the newest), at most `limit`.
+
+    `now_ms` hides what has expired by then; `deleted` lists the deleted ones instead of the others.
+    """
+
+    namespace: str
+    limit: int
+    now_ms: int
+    before_seq: int | None = None
+    wanted: Filter = Filter()
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing, and the `before_seq` of the next one (None: this was the last)."""
+
+    memories: list[Memory]
+    next_before_seq: int | None
+
+
+class Transaction(Protocol):
+    """What one operation may do inside a group; it sees its own writes and those of earlier operations."""
+
+    def find(self, memory_id: str) -> Memory | None:
+        """Return the memory of that id, deleted or not, or None. Raises StorageError if its row is damaged."""
+
+    def insert(self, memory: Memory) -> Memory:
+        """Add a memory whose id is not taken; returns it with its `seq`."""
+
+    def set_deleted(self, memory_id: str, at_ms: int | None) -> None:
+        """Mark the memory as deleted at that time, or as restored with None."""
+
+
+class Store(Protocol):
+    """A durable, ordered set of memories.
+
+    Writing methods are called from one thread at a time; reading methods from any. Failures of the disk
+    raise StorageFull or StorageError and leave what was acknowledged before as it was.
+    """
+
+    def bind_model(self, model: ModelMark) -> None:
+        """Record the model, or check it against the recorded one; StoreUnusable if its vectors would not compare."""
+
+    def apply(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | RequestError]:
+        """Run the operations in order in one transaction and return once it is on disk (one sync for all).
+
+        A RequestError raised by an operation undoes that operation alone and is returned in its place. Any
+        other error undoes the whole group and is raised.
+        """
+
+    def count(self) -> int:
+        """Return how many memories are not deleted."""
+
+    def scan(self, rows_per_step: int) -> Iterator[Columns]:
+        """Yield every memory that is not deleted, by `seq`, without damaged ones (they are counted and logged)."""
+
+    def fetch(self, seqs: Sequence[int]) -> dict[int, Memory]:
+        """Return the memories of these seqs, deleted or not; those that do not exist or are damaged are left out."""
+
+    def find_many(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """Return the memories of these ids that are not deleted; damaged ones are left out."""
+
+    def page(self, query: PageQuery) -> Page:
+        """Return one page, newest stored first, without damaged memories."""
+
+    def matching(self, namespace: str, wanted: Filter) -> npt.NDArray[np.int64]:
+        """Return the seqs, ascending, of the undeleted memories of a namespace that pass the filter."""
+
+    def info(self) -> StoreInfo:
+        """Return facts about the store."""
+
+    def close(self) -> None:
+        """Finish what is to be finished and let go of all files. Calling it twice is harmless."""

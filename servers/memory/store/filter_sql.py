@@ -1,0 +1,63 @@
+"""A `Filter` as a condition of SQLite's SQL, always with bound values.
+
+It decides which SQL means which filter; it does not know which rows are deleted or which namespace is asked for.
+Comparisons are strict about JSON types: 1 is not true, "1" is not 1, and a missing field equals null only.
+"""
+
+from typing import Any, Final
+
+from servers.memory.filters import Condition, Filter, Scalar
+
+_SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+
+def condition_of(wanted: Filter) -> tuple[str, list[Any]]:
+    """Return a SQL condition over the table `memories` and the values to bind, in order; "1" if all may pass."""
+    parts: list[tuple[str, list[Any]]] = []
+    if wanted.types:
+        parts.append((f"type IN ({_marks(wanted.types)})", list(wanted.types)))
+    if wanted.since_ms is not None:
+        parts.append(("timestamp_ms >= ?", [wanted.since_ms]))
+    if wanted.until_ms is not None:
+        parts.append(("timestamp_ms <= ?", [wanted.until_ms]))
+    parts += [(_has_tag(1), [tag]) for tag in wanted.tags_all]
+    if wanted.tags_any:
+        parts.append((_has_tag(len(wanted.tags_any)), list(wanted.tags_any)))
+    parts += [_compared(condition) for condition in wanted.conditions]
+    sql = " AND ".join(f"({text})" for text, _ in parts) or "1"
+    return sql, [value for _, values in parts for value in values]
+
+
+def _marks(values: tuple[str, ...]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _has_tag(count: int) -> str:
+    marks = ", ".join("?" * count)
+    return f"EXISTS (SELECT 1 FROM json_each(memories.tags) AS tag WHERE tag.value IN ({marks}))"  # noqa: S608
+
+
+def _compared(condition: Condition) -> tuple[str, list[Any]]:
+    path = "$" + "".join(f'."{key}"' for key in condition.path)
+    if condition.operator in _SIGNS:
+        return _ordered(path, _SIGNS[condition.operator], condition.values[0])
+    tests = [_equal(path, value) for value in condition.values]
+    either = " OR ".join(text for text, _ in tests) or "0"
+    values = [value for _, bound in tests for value in bound]
+    if condition.operator == "ne":
+        return f"NOT coalesce(({either}), 0)", values
+    return either, values
+
+
+def _ordered(path: str, sign: str, value: Scalar) -> tuple[str, list[Any]]:
+    kind = "= 'text'" if isinstance(value, str) else "IN ('integer', 'real')"
+    return f"json_type(metadata, ?) {kind} AND json_extract(metadata, ?) {sign} ?", [path, path, value]
+
+
+def _equal(path: str, value: Scalar) -> tuple[str, list[Any]]:
+    if value is None:
+        return "json_extract(metadata, ?) IS NULL", [path]
+    if isinstance(value, bool):
+        return "json_type(metadata, ?) = ?", [path, "true" if value else "false"]
+    text, values = _ordered(path, "=", value)
+    return f"({text})", values

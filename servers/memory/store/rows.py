@@ -1,0 +1,98 @@
+"""How a memory becomes a row of the SQLite store and comes back, with a checksum over everything that was acknowledged.
+
+It decides the byte format of a row; it does not know connections or transactions. SQLite's pages carry no checksum,
+so a flipped bit on the disk would otherwise be served as truth.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from servers.memory.store.base import NEVER_MS, Columns, Memory
+
+COLUMNS: Final = (
+    "id, namespace, text, timestamp_ms, significance, surprise, type, tags, metadata, duplicate_of, "
+    "expires_at_ms, vector, checksum, deleted_at_ms, seq"
+)
+"""The columns of `memories` in the order in which this module reads them."""
+
+INSERT: Final = (
+    "INSERT INTO memories (id, namespace, text, timestamp_ms, significance, surprise, type, tags, metadata, "
+    "duplicate_of, expires_at_ms, vector, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq"
+)
+"""Adds what `to_row` returns."""
+
+SEQ: Final = 14
+"""Where a row has its seq."""
+
+_VECTOR: Final = 11
+_CHECKSUM: Final = 12
+
+Row = Sequence[Any]
+"""One row as SQLite returns it, in the order of `COLUMNS`."""
+
+
+def to_row(memory: Memory) -> tuple[Any, ...]:
+    """Return the values that `INSERT` binds; the vector as little-endian float32."""
+    values = (
+        memory.id,
+        memory.namespace,
+        memory.text,
+        memory.timestamp_ms,
+        memory.significance,
+        memory.surprise,
+        memory.type,
+        orjson.dumps(memory.tags).decode(),
+        orjson.dumps(memory.metadata).decode(),
+        memory.duplicate_of,
+        memory.expires_at_ms,
+    )
+    vector = memory.vector.astype("<f4", copy=False).tobytes()
+    return (*values, vector, _checksum(values, vector))
+
+
+def is_intact(row: Row) -> bool:
+    """Say whether the row still is what was written: its checksum holds."""
+    return bool(_checksum(row[:_VECTOR], row[_VECTOR]) == row[_CHECKSUM])
+
+
+def from_row(row: Row) -> Memory:
+    """Return the memory of an intact row."""
+    return Memory(
+        id=row[0],
+        namespace=row[1],
+        text=row[2],
+        timestamp_ms=row[3],
+        significance=row[4],
+        surprise=row[5],
+        type=row[6],
+        tags=tuple(orjson.loads(row[7])),
+        metadata=orjson.loads(row[8]),
+        duplicate_of=row[9],
+        expires_at_ms=row[10],
+        vector=np.frombuffer(row[_VECTOR], dtype="<f4"),
+        deleted_at_ms=row[13],
+        seq=row[SEQ],
+    )
+
+
+def to_columns(rows: Sequence[Row]) -> Columns:
+    """Return the columns of at least one intact row, in their order; much faster than going through `Memory`."""
+    joined = b"".join(row[_VECTOR] for row in rows)
+    return Columns(
+        ids=[row[0] for row in rows],
+        namespaces=[row[1] for row in rows],
+        seqs=np.array([row[SEQ] for row in rows], dtype=np.int64),
+        timestamps_ms=np.array([row[3] for row in rows], dtype=np.int64),
+        expires_at_ms=np.array([NEVER_MS if row[10] is None else row[10] for row in rows], dtype=np.int64),
+        significances=np.array([row[4] for row in rows], dtype=np.float64),
+        vectors=np.frombuffer(joined, dtype="<f4").reshape(len(rows), -1),
+    )
+
+
+def _checksum(values: Sequence[Any], vector: bytes) -> int:
+    # JSON is an unambiguous and stable text of strings, integers, floats and nulls.
+    return zlib.crc32(vector, zlib.crc32(orjson.dumps(values)))

@@ -1,0 +1,238 @@
+"""The store in one SQLite file: WAL, synchronous=FULL, one writer (design.md section 2).
+
+It decides how memories lie on the disk and when they count as written. It does not know threads beyond "one at a time
+writes", nor what vectors mean. Every commit ends with a sync of the write-ahead log, so what `apply` returned is on the
+disk (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+from servers.errors import RequestError, StorageError, StoreUnusable
+from servers.memory.filters import Filter
+from servers.memory.store import rows, schema
+from servers.memory.store.base import Columns, Memory, ModelMark, Page, PageQuery, StoreInfo, Transaction
+from servers.memory.store.connections import Connections
+from servers.memory.store.failures import damaged, disk_failures, opening_failures
+from servers.memory.store.filter_sql import condition_of
+from servers.memory.store.lock import LOCK_WAIT_S, FolderLock
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FILE_NAME: Final = "memory.db"
+LOCK_NAME: Final = "memory.lock"
+MAX_BOUND: Final = 500
+"""Values bound in one statement when rows are looked up by key."""
+
+
+class SqliteStore:
+    """A `Store` in `folder`/memory.db, held by this process alone until `close`.
+
+    Opening creates what is missing, waits at most `lock_wait_s` seconds for a dying predecessor, checks the file's
+    structure and brings an older schema up to date. Raises StoreUnusable. `vfs` names a registered SQLite VFS.
+    """
+
+    def __init__(self, folder: Path, *, vfs: str | None = None, lock_wait_s: float = LOCK_WAIT_S) -> None:
+        self._file = folder / FILE_NAME
+        self._damaged: set[int] = set()
+        with opening_failures(self._file), ExitStack() as undo:
+            _create_folder(folder)
+            self._lock = FolderLock(folder / LOCK_NAME, lock_wait_s)
+            undo.callback(self._lock.release)
+            _create_file(self._file)
+            self._connections = Connections(self._file, vfs)
+            undo.callback(self._connections.close)
+            self._schema_version = self._prepare()
+            undo.pop_all()
+
+    def bind_model(self, model: ModelMark) -> None:
+        """Record the model, or check it against the recorded one; an empty store takes any model."""
+        with opening_failures(self._file), self._connections.writing() as writer:
+            known = dict(writer.execute("SELECT name, value FROM properties").fetchall())
+            recorded = (known.get("model"), known.get("dimensions"))
+            if recorded == (model.name, str(model.dimensions)):
+                return
+            if writer.execute("SELECT 1 FROM memories LIMIT 1").fetchall():
+                raise _other_model(self._file, recorded, model)
+            statement = (
+                "INSERT INTO properties VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+            )
+            writer.executemany(statement, [("model", model.name), ("dimensions", str(model.dimensions))])
+
+    def apply(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | RequestError]:
+        """Run the operations in one transaction with one sync; see `Store.apply`."""
+        with disk_failures(self._file), self._connections.writing() as writer:
+            transaction = _SqliteTransaction(writer)
+            return [_attempt(writer, transaction, operation) for operation in operations]
+
+    def count(self) -> int:
+        """Return how many memories are not deleted."""
+        total, deleted = self._counts()
+        return total - deleted
+
+    def scan(self, rows_per_step: int) -> Iterator[Columns]:
+        """Yield every memory that is not deleted, by `seq`, in steps of at most `rows_per_step`."""
+        statement = f"SELECT {rows.COLUMNS} FROM memories WHERE deleted_at_ms IS NULL ORDER BY seq"
+        with disk_failures(self._file), self._connections.reading() as reader:
+            cursor = reader.execute(statement)
+            while step := list(itertools.islice(cursor, rows_per_step)):
+                intact = [row for row in step if self._is_intact(row)]
+                if intact:
+                    yield rows.to_columns(intact)
+
+    def fetch(self, seqs: Sequence[int]) -> dict[int, Memory]:
+        """Return the memories of these seqs, deleted or not."""
+        return {memory.seq: memory for memory in self._lookup("seq", seqs)}
+
+    def find_many(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """Return the memories of these ids that are not deleted."""
+        return {memory.id: memory for memory in self._lookup("id", ids) if memory.deleted_at_ms is None}
+
+    def page(self, query: PageQuery) -> Page:
+        """Return one page, newest stored first, without damaged memories."""
+        condition, values = condition_of(query.wanted)
+        is_deleted = "IS NOT NULL" if query.deleted else "IS NULL"
+        before = 2**63 - 1 if query.before_seq is None else query.before_seq
+        statement = (
+            f"SELECT {rows.COLUMNS} FROM memories WHERE namespace = ? AND seq < ? AND deleted_at_ms {is_deleted} "
+            f"AND (expires_at_ms IS NULL OR expires_at_ms > ?) AND {condition} ORDER BY seq DESC LIMIT ?"
+        )
+        bound = [query.namespace, before, query.now_ms, *values, query.limit + 1]
+        found = self._rows(statement, bound)
+        shown = found[: query.limit]
+        next_before = int(shown[-1][rows.SEQ]) if len(found) > query.limit else None
+        return Page([rows.from_row(row) for row in shown if self._is_intact(row)], next_before)
+
+    def matching(self, namespace: str, wanted: Filter) -> npt.NDArray[np.int64]:
+        """Return the seqs, ascending, of the undeleted memories of a namespace that pass the filter."""
+        condition, values = condition_of(wanted)
+        statement = (
+            "SELECT seq FROM memories WHERE namespace = ? AND deleted_at_ms IS NULL "
+            f"AND {condition} ORDER BY seq"
+        )
+        return np.array([row[0] for row in self._rows(statement, [namespace, *values])], dtype=np.int64)
+
+    def info(self) -> StoreInfo:
+        """Return facts about the store."""
+        total, deleted = self._counts()
+        parts = [self._file, self._file.with_name(f"{FILE_NAME}-wal")]
+        return StoreInfo(
+            engine="sqlite",
+            engine_version=apsw.sqlite_lib_version(),
+            schema_version=self._schema_version,
+            size_bytes=sum(part.stat().st_size for part in parts if part.exists()),
+            rows=total,
+            deleted_rows=deleted,
+            damaged_rows=len(self._damaged),
+        )
+
+    def close(self) -> None:
+        """Close the file and let the next process into the folder."""
+        self._connections.close()
+        self._lock.release()
+
+    def _prepare(self) -> int:
+        with self._connections.reading() as reader:
+            finding = reader.execute("PRAGMA quick_check(1)").fetchall()[0][0]
+        if finding != "ok":
+            raise damaged(self._file, str(finding))
+        return self._connections.on_writer(lambda writer: schema.migrate(writer, str(self._file)))
+
+    def _counts(self) -> tuple[int, int]:
+        ((total,),) = self._rows("SELECT count(*) FROM memories", [])
+        ((deleted,),) = self._rows("SELECT count(*) FROM memories WHERE deleted_at_ms IS NOT NULL", [])
+        return int(total), int(deleted)
+
+    def _lookup(self, column: str, keys: Sequence[Any]) -> Iterator[Memory]:
+        for start in range(0, len(keys), MAX_BOUND):
+            some = list(keys[start : start + MAX_BOUND])
+            marks = ", ".join("?" * len(some))
+            statement = f"SELECT {rows.COLUMNS} FROM memories WHERE {column} IN ({marks})"
+            yield from (rows.from_row(row) for row in self._rows(statement, some) if self._is_intact(row))
+
+    def _rows(self, statement: str, bound: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with disk_failures(self._file), self._connections.reading() as reader:
+            return list(reader.execute(statement, bound))
+
+    def _is_intact(self, row: rows.Row) -> bool:
+        if rows.is_intact(row):
+            return True
+        if row[rows.SEQ] not in self._damaged:
+            self._damaged.add(row[rows.SEQ])
+            log.error("memory %r in %s is damaged on disk (checksum) and is not served", row[0], self._file)
+        return False
+
+
+class _SqliteTransaction:
+    """What an operation may do inside the writer's transaction."""
+
+    def __init__(self, writer: apsw.Connection) -> None:
+        self._writer = writer
+
+    def find(self, memory_id: str) -> Memory | None:
+        statement = f"SELECT {rows.COLUMNS} FROM memories WHERE id = ?"
+        row = self._writer.execute(statement, (memory_id,)).fetchone()
+        if row is not None and not rows.is_intact(row):
+            raise StorageError(f"The memory {memory_id!r} is damaged on disk; bring it back from a backup.")
+        return None if row is None else rows.from_row(row)
+
+    def insert(self, memory: Memory) -> Memory:
+        row = self._writer.execute(rows.INSERT, rows.to_row(memory)).fetchone()
+        return replace(memory, seq=int(row[0]))
+
+    def set_deleted(self, memory_id: str, at_ms: int | None) -> None:
+        self._writer.execute("UPDATE memories SET deleted_at_ms = ? WHERE id = ?", (at_ms, memory_id))
+
+
+def _attempt(
+    writer: apsw.Connection, transaction: Transaction, operation: Callable[[Transaction], T]
+) -> T | RequestError:
+    writer.execute("SAVEPOINT operation")
+    try:
+        answer: T | RequestError = operation(transaction)
+    except RequestError as error:
+        writer.execute("ROLLBACK TO operation")
+        answer = error
+    writer.execute("RELEASE operation")
+    return answer
+
+
+def _create_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _create_file(file: Path) -> None:
+    # SQLite gives the log and the shared memory the mode of the database, so its mode decides for all three.
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    _sync_folder(file.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _other_model(file: Path, recorded: tuple[str | None, str | None], model: ModelMark) -> StoreUnusable:
+    return StoreUnusable(
+        f"the memories were embedded with the model {recorded[0]} ({recorded[1]} dimensions); vectors of "
+        f"{model.name} ({model.dimensions} dimensions) cannot be compared with them",
+        where=str(file),
+        mend=f"set the option `model` to {recorded[0]}, or `path` to a new folder for {model.name}",
+    )
