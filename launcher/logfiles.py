@@ -3,7 +3,7 @@
 Decides that the reader never waits for anybody: when the file cannot be written (a full disk) lines are
 counted as dropped and reading goes on, and the count is written down as soon as there is room. A pipe's end
 and a process's end are separate: whoever still holds the pipe is still read. The form of a line is
-`log_lines`.
+`log_format`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from launcher.log_lines import LineSplitter, format_line, stamp
+from launcher.log_format import LineSplitter, format_line, stamp
 
-__all__ = ["TAIL_LINES", "LogFile", "OutputReader"]
+__all__ = ["TAIL_LINES", "LineSink", "LogFile", "OutputReader"]
 
 TAIL_LINES = 20
 _READ_BYTES = 64 * 1024
@@ -131,10 +132,17 @@ class LogFile:
         return f"{lines} lost, as this file could not be written: {self.last_error}"
 
 
+class LineSink(Protocol):
+    """Where an `OutputReader` puts its lines."""
+
+    def write(self, lines: list[bytes]) -> None:
+        """Take complete lines; must not wait and must not raise."""
+
+
 class OutputReader:
     """Reads one generation's two pipes into a log file until both end or `close`; owns the descriptors."""
 
-    def __init__(self, stdout_fd: int, stderr_fd: int, log: LogFile, on_end: Callable[[], None]) -> None:
+    def __init__(self, stdout_fd: int, stderr_fd: int, log: LineSink, on_end: Callable[[], None]) -> None:
         """Start reading on the running loop; `on_end` is called once, when both pipes have ended."""
         self.stderr_tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._log = log

@@ -88,32 +88,47 @@ class Probe(Protocol):
 class WebSocketProbe:
     """Sends one request on a connection that it keeps, and reads its one reply."""
 
-    def __init__(self, endpoint: Endpoint, request: Mapping[str, Any]) -> None:
-        """Ask `request` (an envelope of protocol.md section 3, such as `{"type": "stats"}`)."""
+    def __init__(
+        self, endpoint: Endpoint, request: Mapping[str, Any], canary: Mapping[str, Any] | None = None
+    ) -> None:
+        """Ask `request` (an envelope of protocol.md section 3, such as `{"type": "stats"}`).
+
+        `canary` is a second request that must succeed once before the child counts as well.
+        """
         self._endpoint = endpoint
-        self._request = json.dumps(request)
-        self._kind = str(request.get("type"))
+        self._request = request
+        self._canary = canary
         self._connection: ClientConnection | None = None
 
     async def check(self) -> Answer:
-        """Send the request; a reply out of order is impossible, as a broken exchange drops the connection."""
-        try:
-            if self._connection is None:
-                self._connection = await self._connect()
-            await self._connection.send(self._request)
-            answer = self._read(await self._connection.recv())
-        except BaseException as error:
-            await self._drop()
-            if isinstance(error, OSError | WebSocketException | EOFError):
-                return Failing(
-                    f"does not answer '{self._kind}' on port {self._endpoint.port}: {_name(error)}"
-                )
-            raise
+        """Ask; a broken exchange drops the connection, so that no reply is taken for another's."""
+        answer = await self._ask(self._request)
+        if isinstance(answer, Well) and self._canary is not None:
+            canary = await self._ask(self._canary)
+            if not isinstance(canary, Well):
+                return canary
+            self._canary = None
         return answer
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._drop()
+        self._drop()
+
+    async def _ask(self, request: Mapping[str, Any]) -> Answer:
+        kind = str(request.get("type"))
+        is_done = False
+        try:
+            if self._connection is None:
+                self._connection = await self._connect()
+            await self._connection.send(json.dumps(request))
+            frame = await self._connection.recv()
+            is_done = True
+        except (OSError, WebSocketException, EOFError) as error:
+            return Failing(f"does not answer '{kind}' on port {self._endpoint.port}: {_name(error)}")
+        finally:
+            if not is_done:
+                self._drop()
+        return _read_reply(kind, frame)
 
     async def _connect(self) -> ClientConnection:
         return await connect(
@@ -127,25 +142,11 @@ class WebSocketProbe:
             proxy=None,
         )
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             # A hung child would never answer a close frame; nobody waits for it.
             connection.transport.abort()
-
-    def _read(self, frame: str | bytes) -> Answer:
-        try:
-            reply = json.loads(frame)
-        except ValueError:
-            return Failing(f"answers '{self._kind}' with something that is not JSON")
-        if not isinstance(reply, dict):
-            return Failing(f"answers '{self._kind}' with something that is not an object")
-        if reply.get("status") == "success":
-            stats = reply.get("stats")
-            return _judge_stats(stats) if isinstance(stats, dict) else Well()
-        if reply.get("code") in _LOADING_CODES:
-            return Loading(detail=_text(reply.get("error")), phase=_text(_detail(reply, "phase")))
-        return Failing(f"answers '{self._kind}' with an error: {_text(reply.get('error')) or 'no text'}")
 
 
 class HttpProbe:
@@ -206,28 +207,42 @@ class TcpProbe:
         """Nothing is held between checks."""
 
 
+def _read_reply(kind: str, frame: str | bytes) -> Answer:
+    try:
+        reply = json.loads(frame)
+    except ValueError:
+        return Failing(f"answers '{kind}' with something that is not JSON")
+    if not isinstance(reply, dict):
+        return Failing(f"answers '{kind}' with something that is not an object")
+    if reply.get("status") == "success":
+        stats = reply.get("stats")
+        return _judge_stats(stats) if isinstance(stats, dict) else Well()
+    if reply.get("code") in _LOADING_CODES:
+        return Loading(_text(reply.get("phase")), _progress(reply))
+    return Failing(f"answers '{kind}' with an error: {_text(reply.get('error')) or 'no text'}")
+
+
 def _judge_stats(stats: Mapping[str, Any]) -> Answer:
     """A server may answer `stats` while it loads: its phase tells."""
     phase = _text(stats.get("phase"))
     if phase is None or phase in ("ready", "serving"):
         return Well(stats)
-    progress = stats.get("progress")
-    return Loading(phase, float(progress) if isinstance(progress, int | float) else None)
+    if phase == "failed":
+        return Failing("says that it has failed and answers nothing until a restart")
+    return Loading(phase, _progress(stats))
 
 
 def _phase(body: bytes) -> Loading | None:
     with suppress(ValueError):
         document = json.loads(body)
         if isinstance(document, dict) and "phase" in document:
-            progress = document.get("progress")
-            number = float(progress) if isinstance(progress, int | float) else None
-            return Loading(_text(document["phase"]), number)
+            return Loading(_text(document["phase"]), _progress(document))
     return None
 
 
-def _detail(reply: Mapping[str, Any], key: str) -> object:
-    details = reply.get("details")
-    return details.get(key) if isinstance(details, dict) else None
+def _progress(reply: Mapping[str, Any]) -> float | None:
+    progress = reply.get("progress")
+    return float(progress) if isinstance(progress, int | float) else None
 
 
 def _text(value: object) -> str | None:

@@ -1,0 +1,158 @@
+"""Asking one child again and again: when to ask, how long to wait, and which answers can be believed.
+
+Decides the rhythm (often until the first good answer, then each `period_s`, at once when there is a reason),
+and that a failure seen while this very loop was held up proves nothing about the child. Does not know
+thresholds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from launcher.probes import Answer, Failing, Loading, Probe, Well
+
+__all__ = ["LagMeter", "NotifyFacts", "NotifyProbe", "ProbeResult", "Prober"]
+
+_STARTING_PERIOD_S = 0.25
+_TICKS_PER_TIMEOUT = 10
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """One believable answer and how long it took."""
+
+    answer: Answer
+    latency_s: float
+
+
+@dataclass
+class NotifyFacts:
+    """What a generation has said of itself by sd_notify so far; times are of the loop's clock."""
+
+    is_ready: bool = False
+    watchdog_at: float | None = None
+    phase: str | None = None
+    progress: float | None = None
+
+
+class NotifyProbe:
+    """Judges by what the child says by itself: READY=1, and WATCHDOG=1 in time once it has begun with
+    that.
+    """
+
+    def __init__(self, facts: NotifyFacts, watchdog_s: float) -> None:
+        """Once a WATCHDOG=1 was seen, silence for `watchdog_s` is a failure."""
+        self._facts = facts
+        self._watchdog_s = watchdog_s
+
+    async def check(self) -> Answer:
+        """Look at the facts; nobody is asked."""
+        facts = self._facts
+        if not facts.is_ready:
+            return Loading(facts.phase, facts.progress)
+        if facts.watchdog_at is not None:
+            silent_s = asyncio.get_running_loop().time() - facts.watchdog_at
+            if silent_s > self._watchdog_s:
+                return Failing(f"has sent no WATCHDOG=1 for {silent_s:.1f} s")
+        return Well()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class LagMeter:
+    """Measures how late this loop runs while it is entered; `worst_s` is the longest hold-up seen."""
+
+    def __init__(self, tick_s: float) -> None:
+        """Look every `tick_s` seconds."""
+        self.worst_s = 0.0
+        self._tick_s = tick_s
+        self._loop = asyncio.get_running_loop()
+        self._due_at = 0.0
+        self._handle: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> LagMeter:
+        """Start looking."""
+        self._arm()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Look a last time and stop."""
+        self._measure()
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _arm(self) -> None:
+        self._due_at = self._loop.time() + self._tick_s
+        self._handle = self._loop.call_at(self._due_at, self._tick)
+
+    def _tick(self) -> None:
+        self._measure()
+        self._arm()
+
+    def _measure(self) -> None:
+        self.worst_s = max(self.worst_s, self._loop.time() - self._due_at)
+
+
+class Prober:
+    """Asks through one probe until it is cancelled, and reports what can be believed."""
+
+    def __init__(
+        self, probe: Probe, period_s: float, timeout_s: float, report: Callable[[ProbeResult], None]
+    ) -> None:
+        """Ask every `period_s`, start to start, and wait at most `timeout_s` for an answer."""
+        self._probe = probe
+        self._period_s = period_s
+        self._timeout_s = timeout_s
+        self._report = report
+        self._kicked = asyncio.Event()
+        self._was_well = False
+        self.ignored = 0
+        """Failures that were not believed, as this loop itself was held up."""
+
+    def kick(self) -> None:
+        """Ask now: something has happened."""
+        self._kicked.set()
+
+    async def run(self) -> None:
+        """Ask until cancelled, then give back what the probe holds."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._kicked.clear()
+                asked_at = loop.time()
+                await self._ask_once(asked_at)
+                period_s = self._period_s if self._was_well else min(self._period_s, _STARTING_PERIOD_S)
+                await self._pause(asked_at + period_s - loop.time())
+        finally:
+            await self._probe.close()
+
+    async def _ask_once(self, asked_at: float) -> None:
+        with LagMeter(self._timeout_s / _TICKS_PER_TIMEOUT) as lag:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    answer = await self._probe.check()
+            except TimeoutError:
+                answer = Failing(f"did not answer within {self._timeout_s:g} s")
+        if isinstance(answer, Loading) and self._was_well:
+            answer = Failing(f"was ready and says that it is in phase {answer.phase or 'loading'}")
+        if isinstance(answer, Failing) and lag.worst_s > self._timeout_s / 4:
+            self.ignored += 1
+            return
+        self._was_well = self._was_well or isinstance(answer, Well)
+        self._report(ProbeResult(answer, asyncio.get_running_loop().time() - asked_at))
+
+    async def _pause(self, delay_s: float) -> None:
+        if delay_s <= 0:
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(delay_s):
+                await self._kicked.wait()
+        except TimeoutError:
+            return
