@@ -31,7 +31,7 @@ _DEFAULT_PORTS = {"memory": parse_port("5000"), "inference": parse_port("5005-50
 
 @dataclass(frozen=True)
 class Draft:
-    """A service on its way to being valid: merged tree, mark of its name, what the models took and refused."""
+    """A service on its way to being valid: merged tree, mark of its name, what the models took or refused."""
 
     name: str
     tree: MappingNode

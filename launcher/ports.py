@@ -1,0 +1,142 @@
+"""The port plan: which child listens on which port, or why it cannot.
+
+Pure. Decides the order of claims (fixed ports first, so that no range takes what another service must
+have), what counts as a fallback, and what a strict plan refuses. Whether a port is free is asked of
+`claim`, which may bind it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from launcher.config_models import AutoPort, FixedPort, Port, PortRange
+from launcher.errors import Holder
+
+__all__ = [
+    "Claim",
+    "Holder",
+    "PortAssignment",
+    "PortPlan",
+    "PortRequest",
+    "PortShortage",
+    "Taken",
+    "plan_ports",
+]
+
+
+@dataclass(frozen=True)
+class PortRequest:
+    """What one child asks for; `held` is the port that it has already, from an earlier plan."""
+
+    child: str
+    service: str
+    host: str
+    port: Port
+    replica: int = 0
+    replicas: int = 1
+    held: int | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A port that could not be had: by whom it is held, or another reason."""
+
+    port: int
+    holder: Holder | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class PortAssignment:
+    """The port of one child; `is_fallback` when a range could not give the port that clients try first."""
+
+    child: str
+    port: int
+    is_fallback: bool = False
+    is_held: bool = False
+
+
+@dataclass(frozen=True)
+class PortShortage:
+    """A request that nothing could satisfy, with everything that was tried."""
+
+    request: PortRequest
+    taken: tuple[Taken, ...]
+
+
+@dataclass(frozen=True)
+class PortPlan:
+    """The assignments in the order of the requests, and the conflicts; a plan with conflicts must not be used."""
+
+    assignments: tuple[PortAssignment, ...]
+    conflicts: tuple[PortShortage, ...]
+
+
+Claim = Callable[[str, int], "int | Taken"]
+"""(host, port) -> the port that is now ours, or Taken; port 0 asks for any free port."""
+
+
+def plan_ports(requests: Sequence[PortRequest], claim: Claim, *, strict: bool = False) -> PortPlan:
+    """Claim a port for each request; every conflict is found, not only the first.
+
+    A port that a child holds already is kept when its request still allows it. `strict` refuses fallbacks:
+    a range then means its first port, or for the n-th replica the n-th.
+    """
+    settled: dict[str, PortAssignment | PortShortage] = {}
+    used: set[int] = {request.held for request in requests if _keeps(request) and request.held is not None}
+    for request in sorted(requests, key=_urgency):
+        outcome = _settle(request, claim, used, strict)
+        settled[request.child] = outcome
+        if isinstance(outcome, PortAssignment):
+            used.add(outcome.port)
+    outcomes = [settled[request.child] for request in requests]
+    return PortPlan(
+        tuple(outcome for outcome in outcomes if isinstance(outcome, PortAssignment)),
+        tuple(outcome for outcome in outcomes if isinstance(outcome, PortShortage)),
+    )
+
+
+def _urgency(request: PortRequest) -> tuple[int, int]:
+    """Who has no choice claims first; then by replica, so that the first replica gets the first port."""
+    choice = {FixedPort: 0, PortRange: 1, AutoPort: 2}[type(request.port)]
+    return (choice, request.replica)
+
+
+def _keeps(request: PortRequest) -> bool:
+    match request.port:
+        case FixedPort(number):
+            return request.held == number
+        case PortRange(first, last):
+            return request.held is not None and first <= request.held <= last
+        case AutoPort():
+            return request.held is not None
+
+
+def _settle(
+    request: PortRequest, claim: Claim, used: set[int], strict: bool
+) -> PortAssignment | PortShortage:
+    if _keeps(request) and request.held is not None:
+        return PortAssignment(request.child, request.held, _is_fallback(request, request.held), is_held=True)
+    taken: list[Taken] = []
+    for port in _candidates(request, used, strict):
+        got = claim(request.host, port)
+        if isinstance(got, int):
+            return PortAssignment(request.child, got, _is_fallback(request, got))
+        taken.append(got)
+    return PortShortage(request, tuple(taken))
+
+
+def _candidates(request: PortRequest, used: set[int], strict: bool) -> Iterator[int]:
+    match request.port:
+        case FixedPort(number):
+            yield number
+        case PortRange(first, last):
+            end = min(last, first + request.replica) if strict else last
+            start = min(last, first + request.replica) if strict else first
+            yield from (port for port in range(start, end + 1) if port not in used)
+        case AutoPort():
+            yield 0
+
+
+def _is_fallback(request: PortRequest, port: int) -> bool:
+    """A known client tries the first port only; replicas are expected on the ports right after it."""
+    return isinstance(request.port, PortRange) and port >= request.port.first + request.replicas
