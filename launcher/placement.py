@@ -71,7 +71,7 @@ class GpuRequest:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a child gets: GPU identifiers, the device as the child sees it, its CUDA_VISIBLE_DEVICES, a loud note."""
+    """What a child gets: GPU identifiers, the device as it sees it, its CUDA_VISIBLE_DEVICES, a loud note."""
 
     ids: tuple[str, ...]
     device: str
@@ -115,14 +115,9 @@ def plan_placement(
     planning = _Planning(gpus, visible, problem)
     for request in sorted(requests, key=lambda request: isinstance(request.gpu, AutoGpu)):
         planning.place(request)
-    return PlacementPlan(
-        {
-            request.child: planning.assignments[request.child]
-            for request in requests
-            if request.child in planning.assignments
-        },
-        tuple(planning.conflicts),
-    )
+    placed = planning.assignments
+    in_order = {request.child: placed[request.child] for request in requests if request.child in placed}
+    return PlacementPlan(in_order, tuple(planning.conflicts))
 
 
 @dataclass

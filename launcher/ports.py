@@ -65,7 +65,7 @@ class PortShortage:
 
 @dataclass(frozen=True)
 class PortPlan:
-    """The assignments in the order of the requests, and the conflicts; a plan with conflicts must not be used."""
+    """The assignments in the order of the requests, and the conflicts; with conflicts, use none of it."""
 
     assignments: tuple[PortAssignment, ...]
     conflicts: tuple[PortShortage, ...]

@@ -1,4 +1,4 @@
-"""The difference between the stack that runs and the file: what to start, restart, stop, update or keep, and why.
+"""The stack that runs against the file: what to start, restart, stop, update or keep, and why.
 
 Pure. Decides which settings a running child can take over without a restart. Knows nothing of processes.
 """
@@ -13,7 +13,7 @@ __all__ = ["LIVE_KEYS", "Action", "ActionKind", "changed_keys", "plan"]
 
 ActionKind = Literal["start", "restart", "stop", "update", "keep"]
 
-# The supervisor itself uses these; the child never sees them. Everything else is fixed when a child is spawned.
+# The supervisor itself uses these; all else is fixed when a child is spawned.
 LIVE_KEYS = frozenset({"depends_on", "health", "limits", "logs", "restart", "stop"})
 
 
@@ -34,7 +34,9 @@ def plan(running: Mapping[str, Service], wanted: Mapping[str, Service]) -> tuple
     """
     is_wanted = {name: service for name, service in wanted.items() if service.enabled}
     stops = [
-        Action(name, "stop", _why_stop(name, wanted)) for name in reversed(running) if name not in is_wanted
+        Action(name, "stop", _why_stop(name, wanted))
+        for name in reversed(tuple(running))
+        if name not in is_wanted
     ]
     return (*stops, *(_action(name, running.get(name), service) for name, service in is_wanted.items()))
 
@@ -59,6 +61,7 @@ def _action(name: str, before: Service | None, after: Service) -> Action:
     if not changed:
         return Action(name, "keep", "is unchanged")
     listed = ", ".join(changed)
-    if set(changed) <= LIVE_KEYS:
+    is_live = set(changed) <= LIVE_KEYS and before.limits.open_files == after.limits.open_files
+    if is_live:
         return Action(name, "update", f"{listed} changed; no restart is needed")
     return Action(name, "restart", f"{listed} changed")

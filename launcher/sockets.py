@@ -20,12 +20,12 @@ __all__ = ["PortUnavailable", "bind_service", "close_all", "find_holder", "has_i
 BACKLOG = 1024
 _AUTO_TRIES = 16
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-_LISTEN = {errno.EADDRINUSE: "in use", errno.EACCES: "ports below 1024 need root, or a higher number"}
+_REASONS = {errno.EADDRINUSE: "in use", errno.EACCES: "ports below 1024 need root, or a higher number"}
 Address = tuple[socket.AddressFamily, str]
 
 
 class PortUnavailable(Exception):
-    """A port could not be bound; `is_taken` tells whether another process has it, else `reason` says why not."""
+    """A port could not be bound; `is_taken`: another process has it, else `reason` says why not."""
 
     def __init__(self, host: str, port: int, reason: str, *, is_taken: bool) -> None:
         super().__init__(f"cannot bind {host}:{port}: {reason}")
@@ -83,19 +83,18 @@ def _bind_all(
     host: str, port: int, addresses: list[Address], *, may_be_empty: bool = False
 ) -> tuple[socket.socket, ...]:
     bound: list[socket.socket] = []
-    absent: OSError | None = None
+    reason = "this machine has no such address"
     for family, address in addresses:
         try:
             bound.append(_bind_one(family, address, port))
         except OSError as error:
-            if error.errno in _ABSENT and len(addresses) > 1 - may_be_empty:
-                absent = error
+            if error.errno in _ABSENT:
                 continue
             close_all(bound)
-            reason = _LISTEN.get(error.errno or 0, error.strerror or str(error))
+            reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
             raise PortUnavailable(host, port, reason, is_taken=error.errno == errno.EADDRINUSE) from None
-    if not bound and absent is not None and not may_be_empty:
-        raise PortUnavailable(host, port, absent.strerror or "no such address", is_taken=False)
+    if not bound and not may_be_empty:
+        raise PortUnavailable(host, port, reason, is_taken=False)
     return tuple(bound)
 
 
