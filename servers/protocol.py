@@ -3,8 +3,7 @@
 Pure: no sockets, no clock, no loop.  Knows the envelope and the text of every failure; does not know which
 commands exist (the caller passes their names) nor what they do.
 
-Two codecs on purpose.  Frames are read with the standard library, because it keeps 64-bit overflow exact
-(orjson turns 2**64 into a float) and lets us refuse NaN while still echoing the request's id.  Replies are
+Two codecs on purpose.  Frames are read with the standard library (see `servers.json_reader`).  Replies are
 written with orjson, which takes numpy arrays as they are; what it cannot write exactly falls back to the
 standard library.
 """
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,7 +19,8 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from servers.errors import InvalidJson, InvalidRequest, RequestError, TooLarge, UnknownCommand
+from servers.errors import InvalidRequest, RequestError, TooLarge, UnknownCommand
+from servers.json_reader import MAX_DEPTH, is_unicode, read_json
 
 __all__ = [
     "ECHOED",
@@ -36,16 +35,11 @@ __all__ = [
     "unknown_command",
 ]
 
-MAX_DEPTH = 64
-"""Deepest nesting of arrays and objects that a request may have (protocol.md §3)."""
-
 ECHOED = ("id", "request_id", "message_id", "client_id")
 """Top-level request fields that every reply repeats unchanged (protocol.md §3)."""
 
 _SURFACED = ("phase", "progress")  # a loading reply shows these beside its code
 _SHOWN_CHARS = 80
-_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_OPENING = ("[", "{")
 _ENVELOPE_FIELDS = frozenset({"type", "data", *ECHOED})
 
 M = TypeVar("M", bound=BaseModel)
@@ -71,7 +65,7 @@ def decode(frame: str | bytes, *, commands: Collection[str] | None = None) -> En
     With `commands`, a type outside them is refused too.  Raises InvalidJson, InvalidRequest or
     UnknownCommand; the raised error carries `echo` and `request_type` as far as the frame showed them.
     """
-    document, fault = _read_json(frame)
+    document, fault = read_json(frame)
     try:
         if fault is not None:
             raise fault
@@ -115,7 +109,8 @@ def unknown_command(shown: object, commands: Iterable[str]) -> UnknownCommand:
 
 def success(envelope: Envelope, payload: Mapping[str, Any]) -> dict[str, Any]:
     """The success reply: status, type, the payload at the top level, then the echoed fields, which win."""
-    return {**payload, "status": "success", "type": envelope.type, **envelope.echo}
+    fixed = {"status": "success", "type": envelope.type}
+    return fixed | dict(payload) | fixed | envelope.echo
 
 
 def failure(error: RequestError, envelope: Envelope | None) -> dict[str, Any]:
@@ -147,66 +142,6 @@ def encode(reply: Mapping[str, Any]) -> str:
     if "null" in text and not _is_finite(reply):
         raise ValueError("the reply holds a number that is not finite")
     return text
-
-
-def _read_json(frame: str | bytes) -> tuple[Any, InvalidJson | None]:
-    """The parsed document and, when it may not be used, why; both so that the id can still be echoed."""
-    try:
-        text = frame.decode("utf-8") if isinstance(frame, bytes) else frame
-        text.encode("utf-8")
-    except UnicodeError:
-        return None, InvalidJson("the frame is not UTF-8")
-    refused: list[str] = []
-
-    def read_float(literal: str) -> float:
-        value = float(literal)
-        if math.isinf(value):
-            refused.append(literal)
-        return value
-
-    try:
-        document = json.loads(text, parse_constant=refused.append, parse_float=read_float)
-    except RecursionError:
-        return None, _too_deep()
-    except ValueError as error:
-        return None, InvalidJson(str(error))
-    if refused:
-        return document, InvalidJson(f"{_cut(refused[0])} is not a number that JSON can carry")
-    if _depth_exceeds(document, text):
-        return document, _too_deep()
-    if _SURROGATE_ESCAPE.search(text) and not _is_unicode(document):
-        return document, InvalidJson("a string holds half of a surrogate pair")
-    return document, None
-
-
-def _too_deep() -> InvalidJson:
-    return InvalidJson(f"nested deeper than {MAX_DEPTH} levels")
-
-
-def _depth_exceeds(document: Any, text: str) -> bool:
-    if sum(map(text.count, _OPENING)) <= MAX_DEPTH:
-        return False
-    level, depth = [document], 0
-    while level:
-        depth += 1
-        if depth > MAX_DEPTH:
-            return True
-        level = [child for node in level for child in _children(node) if isinstance(child, dict | list)]
-    return False
-
-
-def _children(node: Any) -> Iterable[Any]:
-    if isinstance(node, dict):
-        return node.values()
-    return node if isinstance(node, list) else ()
-
-
-def _is_unicode(document: Any) -> bool:
-    try:
-        json.dumps(document, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _envelope(document: Any, commands: Collection[str] | None) -> Envelope:
@@ -246,7 +181,7 @@ def _readable_echo(document: Any, *, only_scalars: bool) -> dict[str, Any]:
 def _is_plain(value: Any) -> bool:
     """A scalar that can be written back; inside a refused document nothing else is trusted."""
     if isinstance(value, str):
-        return _is_unicode(value)
+        return is_unicode(value)
     if isinstance(value, float):
         return math.isfinite(value)
     return isinstance(value, int)
@@ -254,7 +189,7 @@ def _is_plain(value: Any) -> bool:
 
 def _readable_type(document: Any) -> str | None:
     name = document.get("type") if isinstance(document, dict) else None
-    return name if isinstance(name, str) and _is_unicode(name) else None
+    return name if isinstance(name, str) and is_unicode(name) else None
 
 
 def _problem(item: Mapping[str, Any]) -> dict[str, str]:

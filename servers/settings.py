@@ -69,7 +69,7 @@ class ServerSettings(BaseModel):
         default=32, ge=1, le=4096, description="requests computed at once, per connection"
     )
     max_text_chars: int = Field(default=1_000_000, ge=1, description="longer texts are too_large")
-    drain_s: float = Field(default=8.0, ge=0, le=3600, description="for accepted work after SIGTERM")
+    drain_s: float = Field(default=6.0, ge=0, le=3600, description="for accepted work after SIGTERM")
 
     @field_validator("allowed_origins")
     @classmethod

@@ -82,7 +82,7 @@ class Telemetry:
         self._register()
 
     def record(self, command: str, code: str, seconds: float) -> None:
-        """Counts one answered request; `code` is "ok" or the failure's code, `seconds` from receipt to reply."""
+        """Counts one answered request; `code` is "ok" or the failure's, `seconds` is receipt to reply."""
         self.total += 1
         self.errors += code != "ok"
         self.latency.add(seconds)

@@ -1,0 +1,285 @@
+"""One WebSocket connection: frames in, exactly one reply each, in request order (protocol.md §3).
+
+Decides what is accepted, refused, run at once, cancelled and answered.  Does not know the transport (it is
+given ASGI's `receive` and `send`) nor what a command does.
+
+One task always receives.  That is not for speed: uvicorn stops reading, pongs included, while a message
+waits, so a handler that computed without receiving would let the keepalive close a healthy client; and the
+receiver is also what notices a client that has gone, whose work is then cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from servers.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    InternalError,
+    InvalidRequest,
+    OriginNull,
+    Overloaded,
+    RequestError,
+    ShuttingDown,
+)
+from servers.protocol import Envelope, decode, encode, failure, parse, success, unknown_command
+from servers.service import Command, RequestContext, Service
+from servers.settings import ServerSettings
+
+__all__ = ["CANCEL", "NULL_ORIGIN_TEXT", "Session"]
+
+logger = logging.getLogger("lucid.session")
+
+CANCEL = "cancel"
+"""The command that every server has: drop this connection's request of that id."""
+
+MOST_WAITING = 1024
+"""Accepted but not yet answered requests of one connection; more are refused as overloaded."""
+
+NULL_ORIGIN_TEXT = (
+    "This page has no origin (it was opened from a file or is sandboxed), so only `stats` is answered. "
+    "Open the page through http://localhost, or set allowed_origins: ['null'] in this server's options."
+)
+_EXPIRED = "The request's timeout_ms passed before it was done; it was dropped."
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(eq=False)
+class Slot:
+    """The place of one reply in the order of a connection."""
+
+    envelope: Envelope | None
+    received_at: float
+    size_bytes: int = 0
+    reply: str | None = None
+    task: asyncio.Task[str] | None = None
+    was_cancelled: bool = False
+
+    @property
+    def command(self) -> str:
+        """The request's type, for counting."""
+        return self.envelope.type if self.envelope else "unreadable"
+
+
+@dataclass(eq=False)
+class Session:
+    """Serves one accepted WebSocket until either side closes it.
+
+    `is_restricted` is for pages without an origin: only `stats` is answered.  `close_code` is sent after a
+    drain.
+    """
+
+    service: Service
+    settings: ServerSettings
+    connection_id: int
+    is_restricted: bool
+    receive: Receive
+    send: Send
+    close_code: int = 1001
+    _open: set[Slot] = field(default_factory=set)
+    _is_draining: bool = False
+
+    def __post_init__(self) -> None:
+        self._commands = {command.name: command for command in self.service.commands}
+        self._names = frozenset({*self._commands, CANCEL})
+        self._waiting_bytes = 0
+        self._order: asyncio.Queue[Slot | None] = asyncio.Queue(2 * MOST_WAITING)
+        self._running = asyncio.Semaphore(self.settings.max_in_flight)
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> None:
+        """Serves until the peer is gone or the drain has answered everything; then nothing of it runs on."""
+        async with asyncio.TaskGroup() as tasks:
+            receiver = tasks.create_task(self._receive_requests(tasks))
+            sender = tasks.create_task(self._send_replies())
+            try:
+                await asyncio.wait({receiver, sender}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                receiver.cancel()
+                sender.cancel()
+                self.abandon()
+
+    def drain(self) -> None:
+        """Takes no new requests, answers the accepted ones, then closes.  Idempotent."""
+        self._is_draining = True
+        if self._order.empty():
+            self._order.put_nowait(None)
+
+    def abandon(self) -> None:
+        """Cancels everything that is still computed; its replies say so if the peer is still there."""
+        for slot in self._open:
+            if slot.task is not None:
+                slot.task.cancel()
+
+    async def _receive_requests(self, tasks: asyncio.TaskGroup) -> None:
+        while (event := await self.receive())["type"] != "websocket.disconnect":
+            text = event.get("text")
+            await self._order.put(self._accept(text if text is not None else event["bytes"], tasks))
+
+    async def _send_replies(self) -> None:
+        try:
+            await self._send_in_order()
+        except OSError as error:
+            # Both uvicorn's ClientDisconnected and a reset: a client may leave whenever it likes.
+            logger.debug("connection %d: the client is gone (%r)", self.connection_id, error)
+
+    async def _send_in_order(self) -> None:
+        while not (self._is_draining and self._order.empty()):
+            slot = await self._order.get()
+            if slot is None:
+                continue
+            if slot.task is not None:
+                await asyncio.wait({slot.task})
+            await self.send({"type": "websocket.send", "text": self._reply(slot)})
+        await self.send({"type": "websocket.close", "code": self.close_code, "reason": "shutting down"})
+
+    def _accept(self, frame: str | bytes, tasks: asyncio.TaskGroup) -> Slot:
+        """Gives a frame its place; its answer is either here already or a task."""
+        slot = Slot(None, self._loop.time(), len(frame))
+        try:
+            slot.envelope = decode(frame, commands=None if self.is_restricted else self._names)
+            slot.task = tasks.create_task(self._admitted(slot))
+        except RequestError as error:
+            slot.reply = self._refused(slot, error)
+            return slot
+        except Exception:
+            slot.reply = self._refused(slot, unforeseen(slot.command))
+            return slot
+        self._open.add(slot)
+        self._waiting_bytes += slot.size_bytes
+        self.service.telemetry.in_flight += 1
+        slot.task.add_done_callback(lambda _: self._settle(slot))
+        return slot
+
+    def _admitted(self, slot: Slot) -> Coroutine[Any, Any, str]:
+        """The coroutine that answers this request; raises RequestError when it is refused at once."""
+        envelope = slot.envelope
+        assert envelope is not None, "only a decoded request is admitted"
+        if self.is_restricted and envelope.type != "stats":
+            raise OriginNull(NULL_ORIGIN_TEXT)
+        if self._is_draining:
+            raise ShuttingDown("The server is shutting down; connect again shortly.", retry_after=1.0)
+        if envelope.type == CANCEL:
+            return self._cancel(slot, envelope)
+        command = self._commands.get(envelope.type)
+        if command is None:
+            raise unknown_command(envelope.type, self._names)
+        self._require_room(slot)
+        deadline = read_deadline(envelope, slot.received_at)
+        request = parse(command.request, envelope)
+        if command.needs_ready and not self.service.check_alive():
+            raise self.service.readiness.loading_error()
+        context = RequestContext(self.connection_id, deadline, slot.received_at)
+        return self._answer(slot, envelope, command, context, request)
+
+    def _require_room(self, slot: Slot) -> None:
+        is_full = len(self._open) >= MOST_WAITING
+        most_bytes = 2 * self.settings.max_message_bytes
+        if is_full or self._waiting_bytes + slot.size_bytes > most_bytes:
+            raise Overloaded(
+                f"{len(self._open)} requests of this connection already wait; read their replies first.",
+                retry_after=1.0,
+            )
+
+    async def _answer(
+        self, slot: Slot, envelope: Envelope, command: Command, context: RequestContext, request: Any
+    ) -> str:
+        try:
+            async with asyncio.timeout_at(context.deadline) as limit, self._running:
+                self._require_time(context)
+                payload = await command.handle(context, request)
+            text = encode(success(envelope, payload))
+        except RequestError as error:
+            return self._refused(slot, error)
+        except Exception as error:
+            expired = isinstance(error, TimeoutError) and limit.expired()
+            return self._refused(slot, DeadlineExceeded(_EXPIRED) if expired else unforeseen(command.name))
+        self._record(slot, "ok")
+        return text
+
+    def _require_time(self, context: RequestContext) -> None:
+        # A deadline that passed while the request waited has not interrupted anything yet.
+        if context.deadline is not None and self._loop.time() >= context.deadline:
+            raise DeadlineExceeded(_EXPIRED)
+
+    async def _cancel(self, slot: Slot, envelope: Envelope) -> str:
+        wanted = envelope.echo.get("id", envelope.data.get("id"))
+        if wanted is None:
+            return self._refused(slot, InvalidRequest("id: cancel needs the id of the request to drop."))
+        found = [other for other in self._open if other is not slot and is_request(other, wanted)]
+        for other in found:
+            other.was_cancelled = True
+            if other.task is not None:
+                other.task.cancel()
+        running = {other.task for other in found if other.task is not None}
+        if running:
+            await asyncio.wait(running)
+        self._record(slot, "ok")
+        # A store that had begun to commit ends well in spite of the cancel: say what really happened.
+        return encode(success(envelope, {"cancelled": any(task.cancelled() for task in running)}))
+
+    def _reply(self, slot: Slot) -> str:
+        if slot.task is None:
+            assert slot.reply is not None, "a slot without a task was answered at once"
+            return slot.reply
+        if not slot.task.cancelled():
+            return slot.task.result()
+        error: RequestError = ShuttingDown("The server shut down before this was done.", retry_after=1.0)
+        if slot.was_cancelled:
+            error = Cancelled("The request was cancelled by the client.")
+        return encode(failure(error, slot.envelope))
+
+    def _refused(self, slot: Slot, error: RequestError) -> str:
+        self._record(slot, error.code)
+        return encode(failure(error, slot.envelope))
+
+    def _settle(self, slot: Slot) -> None:
+        self._open.discard(slot)
+        self._waiting_bytes -= slot.size_bytes
+        self.service.telemetry.in_flight -= 1
+        if slot.task is not None and slot.task.cancelled():
+            self._record(slot, Cancelled.code)
+
+    def _record(self, slot: Slot, code: str) -> None:
+        known = slot.command if slot.command in self._names else "unknown"
+        self.service.telemetry.record(known, code, self._loop.time() - slot.received_at)
+
+
+def is_request(slot: Slot, wanted: object) -> bool:
+    """Whether the slot is a request that carries this id; ids compare by type too, so that 1 is not true."""
+    found = slot.envelope.echo.get("id") if slot.envelope else None
+    return slot.command != CANCEL and type(found) is type(wanted) and found == wanted
+
+
+def read_deadline(envelope: Envelope, received_at: float) -> float | None:
+    """The instant of `loop.time()` at which `data.timeout_ms` (a number, 0 or more) passes; None without one.
+
+    Raises InvalidRequest for anything else than a number from 0 to 86,400,000 (a day).
+    """
+    timeout_ms = envelope.data.get("timeout_ms")
+    if timeout_ms is None:
+        return None
+    if (
+        isinstance(timeout_ms, bool)
+        or not isinstance(timeout_ms, int | float)
+        or not 0 <= timeout_ms <= 86_400_000
+    ):
+        raise InvalidRequest(
+            f"timeout_ms: must be a number of milliseconds from 0 to 86400000; got {str(timeout_ms)[:40]}.",
+            details={"field": "timeout_ms"},
+        )
+    return received_at + timeout_ms / 1000
+
+
+def unforeseen(command: str) -> InternalError:
+    """Logs the exception being handled under a new incident id; returns what the client is told instead."""
+    incident = uuid4().hex[:12]
+    logger.exception("incident %s: %s failed unexpectedly", incident, command)
+    return InternalError(incident)

@@ -1,0 +1,253 @@
+"""uvicorn's two protocol classes with the limits that it lacks.
+
+Measured on uvicorn 0.54: a connection that sends nothing or half a request head lives forever; httptools
+takes head fields without end; fields that the `websockets` parser refuses leave the client hanging without
+an answer; and a peer that stopped reading is never cut, since closing waits for a buffer that never drains.
+These are private classes of uvicorn: pyproject.toml pins the minor version and tests hold every row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+__all__ = ["Aborting", "BoundedHead", "ConnectionLedger", "StuckWriter"]
+
+HEAD_TIMEOUT_S = 5.0
+MOST_HEAD_BYTES = 16_384
+MOST_FIELDS = 100
+MOST_FIELD_BYTES = 8_000
+"""Of all fields and the target together; the `websockets` parser answers no line above 8,192 bytes."""
+
+SEND_TIMEOUT_S = 10.0
+LEAST_DRAINED_BYTES = 65_536
+ABORT_AFTER_CLOSE_S = 1.0
+
+
+class ConnectionLedger(ServerState):
+    """uvicorn's shared state, which also tells when the last connection has gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emptied = asyncio.Event()
+        self.emptied.set()
+
+    def update(self) -> None:
+        """Call after a connection came or went."""
+        if self.connections:
+            self.emptied.clear()
+        else:
+            self.emptied.set()
+
+
+class _Transport(Protocol):
+    def abort(self) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+
+
+class StuckWriter:
+    """Aborts a transport whose peer does not read.
+
+    Armed while writing is paused: less than 64 KiB taken in 10 s is stuck.  A slow peer that does read, say a
+    browser behind a tunnel, goes on.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: _Transport, timeout_s: float = SEND_TIMEOUT_S
+    ) -> None:
+        self._loop, self._transport, self._timeout_s = loop, transport, timeout_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._seen = 0
+
+    def arm(self) -> None:
+        """Writing is paused from now on."""
+        self.disarm()
+        self._seen = self._transport.get_write_buffer_size()
+        self._timer = self._loop.call_later(self._timeout_s, self._check)
+
+    def disarm(self) -> None:
+        """Writing goes on, or the connection has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        if self._seen - self._transport.get_write_buffer_size() >= LEAST_DRAINED_BYTES:
+            self.arm()
+        else:
+            self._transport.abort()
+
+
+class _HeadTooLarge(Exception):
+    """Raised into the parser to stop it; answered with 431."""
+
+
+class BoundedHead(HttpToolsProtocol):
+    """HTTP/1.1 whose request heads arrive whole within 5 s, 16 KiB and 100 fields."""
+
+    head_timeout_s = HEAD_TIMEOUT_S
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = self._fields = self._field_bytes = 0
+        self._is_refused = False
+        self._writer: StuckWriter | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._writer = StuckWriter(self.loop, transport)
+        self._note_connections()
+        self._open_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._close_head()
+        if self._writer is not None:
+            self._writer.disarm()
+        super().connection_lost(exc)
+        self._note_connections()
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_timer is None and getattr(self.cycle, "response_complete", True):
+            self._open_head()
+        # Parsed first, since a body may ride in the same packet and is not part of the head.
+        super().data_received(data)
+        if self._head_timer is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self._refuse_head()
+
+    def on_url(self, url: bytes) -> None:
+        self._count_field(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        self._count_field(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._close_head()
+        super().on_headers_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._close_head()
+        if self._writer is not None:
+            self._writer.disarm()
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        # Whatever the parser raised in a callback ends here; our own refusal has a better answer.
+        if not self._is_refused:
+            super().send_400_response(msg)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._writer is not None:
+            self._writer.arm()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._writer is not None:
+            self._writer.disarm()
+
+    def _open_head(self) -> None:
+        self._close_head()
+        self._head_bytes = self._fields = self._field_bytes = 0
+        self._head_timer = self.loop.call_later(self.head_timeout_s, self.transport.abort)
+
+    def _close_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _count_field(self, size_bytes: int) -> None:
+        self._field_bytes += size_bytes
+        if self._fields > MOST_FIELDS or self._field_bytes > MOST_FIELD_BYTES:
+            self._refuse_head()
+            raise _HeadTooLarge
+
+    def _refuse_head(self) -> None:
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        )
+        self.transport.close()
+
+    def _note_connections(self) -> None:
+        if isinstance(self.server_state, ConnectionLedger):
+            self.server_state.update()
+
+
+class Aborting(WebSocketsSansIOProtocol):
+    """WebSocket whose peer is cut once it stopped reading or sent an unreadable handshake."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._ledger = server_state
+        self._writer: StuckWriter | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._writer = StuckWriter(self.loop, self.transport)
+        self._note_connections()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._writer is not None:
+            self._writer.disarm()
+        super().connection_lost(exc)
+        self._note_connections()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # Not a GET, or a body with it: upstream would wait for ever without an answer.
+            self.transport.write(
+                b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            )
+            self.handshake_complete = True
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._writer is not None:
+            self._writer.arm()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._writer is not None:
+            self._writer.disarm()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._abort_soon()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._abort_soon()
+
+    def _abort_soon(self) -> None:
+        self.loop.call_later(ABORT_AFTER_CLOSE_S, self.transport.abort)
+
+    def _note_connections(self) -> None:
+        if isinstance(self._ledger, ConnectionLedger):
+            self._ledger.update()
