@@ -21,6 +21,12 @@ TARGET_BATCH_S: Final = 0.1
 MIN_BUDGET_TOKENS: Final = 512
 """Below this a batch wastes more on overhead than it saves in waiting."""
 
+MOST_WASTE: Final = 1.5
+"""A batch ends before its padded size exceeds this multiple of the true one and `FREE_WASTE_TOKENS`."""
+
+FREE_WASTE_TOKENS: Final = 64
+"""Padding this small is cheaper than a batch of its own."""
+
 _DECAY: Final = 0.9
 
 
@@ -111,13 +117,19 @@ def _look_ahead(lane: deque[W], window_tokens: int, is_wanted: Callable[[W], boo
 
 def _fill(window: list[W], by_nearness: list[int], budget_tokens: int) -> set[int]:
     chosen: set[int] = set()
-    longest = 0
+    longest = total = 0
     for place in by_nearness:
-        longest = max(longest, window[place].length)
-        if chosen and longest * (len(chosen) + 1) > budget_tokens:
+        length = window[place].length
+        padded = max(longest, length) * (len(chosen) + 1)
+        if chosen and (padded > budget_tokens or _is_wasteful(padded, total + length)):
             break
         chosen.add(place)
+        longest, total = max(longest, length), total + length
     return chosen
+
+
+def _is_wasteful(padded: int, total: int) -> bool:
+    return padded > MOST_WASTE * total + FREE_WASTE_TOKENS
 
 
 def padded_tokens(batch: list[W]) -> int:

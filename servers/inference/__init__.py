@@ -1,0 +1,1 @@
+"""The inference server: embeddings over WebSocket and over an OpenAI-compatible HTTP door."""

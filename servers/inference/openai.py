@@ -1,0 +1,182 @@
+"""The OpenAI-compatible door: POST /v1/embeddings, GET /v1/models[/{id}] (protocol.md section 6).
+
+It decides what of that API is offered. The vectors come from the same worker as those of the WebSocket;
+origin, host and token are checked by the doors before a request gets here.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from servers.embedding.embedded import Embedded, Timing
+from servers.embedding.vectors import shorten, to_base64
+from servers.embedding.worker import EmbeddingWorker
+from servers.errors import InternalError, RequestError
+from servers.inference.handlers import check_texts, choose_dimensions
+from servers.inference.openai_errors import ApiError, error_reply
+from servers.inference.openai_requests import EmbeddingsCall, check_model, read_call
+from servers.inference.settings import InferenceSettings
+from servers.protocol import encode
+from servers.service import Service
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Answer = tuple[Mapping[str, Any], Timing | None]
+"""A reply's body, and where the time went if vectors were computed."""
+
+CLIENT_GONE_STATUS = 499
+"""Written to nobody; the client closed its connection before the answer was ready."""
+
+
+class OpenAiDoor:
+    """The routes under /v1, around one worker."""
+
+    def __init__(self, worker: EmbeddingWorker, settings: InferenceSettings) -> None:
+        """Serve what `worker` has loaded, under its own names and the aliases in `settings`."""
+        self._worker = worker
+        self._settings = settings
+        self._created = int(time.time())
+        self._service: Service | None = None
+
+    def attach(self, service: Service) -> None:
+        """Learn the service whose readiness is asked and whose telemetry counts; before the first request."""
+        self._service = service
+
+    def routes(self) -> tuple[BaseRoute, ...]:
+        """Return the routes; a model's id may hold slashes."""
+        return (
+            Route("/v1/embeddings", self._endpoint("v1/embeddings", self._embeddings), methods=["POST"]),
+            Route("/v1/models", self._endpoint("v1/models", self._models), methods=["GET"]),
+            Route("/v1/models/{id:path}", self._endpoint("v1/models", self._model), methods=["GET"]),
+        )
+
+    def model_names(self) -> tuple[str, ...]:
+        """Return every name the model answers to, its usual one first."""
+        return (*self._settings.model_names(), *self._settings.alias_names())
+
+    def _endpoint(
+        self, name: str, answer: Callable[[Request], Awaitable[Answer]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def respond(request: Request) -> Response:
+            began = time.perf_counter()
+            request_id = uuid4().hex
+            code = "ok"
+            timing: Timing | None = None
+            try:
+                body, timing = await answer(request)
+                response = _json(200, body)
+            except (ApiError, RequestError) as error:
+                reply = error_reply(error)
+                code = reply.code
+                response = _json(reply.status, reply.body, reply.headers)
+            except ClientDisconnect:
+                code = "cancelled"
+                response = Response(status_code=CLIENT_GONE_STATUS)
+            except Exception:
+                # A bug of ours: the client learns an incident id, the log the rest.
+                logger.exception("%s failed (incident %s)", name, request_id)
+                reply = error_reply(InternalError(request_id))
+                code = reply.code
+                response = _json(reply.status, reply.body)
+            seconds = time.perf_counter() - began
+            self._ready_service().telemetry.record(name, code, seconds)
+            response.headers.update(_headers(request_id, seconds, timing))
+            return response
+
+        return respond
+
+    def _ready_service(self) -> Service:
+        assert self._service is not None, "attach is called when the service is assembled"
+        return self._service
+
+    async def _embeddings(self, request: Request) -> Answer:
+        call = read_call(await request.body(), self.model_names())
+        self._require_ready()
+        info = self._worker.info
+        dimensions = choose_dimensions(info, call.dimensions)
+        check_texts(call.texts, self._settings)
+        embedded = await while_connected(request, self._worker.embed(call.texts))
+        return _embeddings_body(embedded, call, dimensions, info.name), embedded.timing
+
+    def _require_ready(self) -> None:
+        service = self._ready_service()
+        if not service.check_alive():
+            raise service.readiness.loading_error()
+
+    async def _models(self, request: Request) -> Answer:
+        return {"object": "list", "data": [self._described(name) for name in self.model_names()]}, None
+
+    async def _model(self, request: Request) -> Answer:
+        name = request.path_params["id"]
+        check_model(name, self.model_names())
+        return self._described(name), None
+
+    def _described(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "lucid-launch"}
+
+
+async def while_connected(request: Request, work: Awaitable[T]) -> T:
+    """Return the result of `work`, or cancel it and raise `ClientDisconnect` when the client goes away.
+
+    The request's body must have been read, so that the next thing to receive is the disconnect.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_wait_for_disconnect(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.wait({task, gone})
+
+
+async def _wait_for_disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _embeddings_body(
+    embedded: Embedded, call: EmbeddingsCall, dimensions: int, model: str
+) -> Mapping[str, Any]:
+    vectors = shorten(embedded.vectors, dimensions, renormalise=True)
+    written = [to_base64(vector, "float32") for vector in vectors] if call.encoding == "base64" else vectors
+    tokens = sum(embedded.tokens)
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": place, "embedding": vector}
+            for place, vector in enumerate(written)
+        ],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _json(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    return Response(encode(body), status, headers, media_type="application/json")
+
+
+def _headers(request_id: str, seconds: float, timing: Timing | None) -> dict[str, str]:
+    headers = {"x-request-id": request_id, "x-total-time": _milliseconds(seconds)}
+    if timing is not None:
+        headers |= {
+            "x-queue-time": _milliseconds(timing.queue_s),
+            "x-tokenization-time": _milliseconds(timing.tokenize_s),
+            "x-inference-time": _milliseconds(timing.infer_s),
+        }
+    return headers
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.3f}"
