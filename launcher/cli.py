@@ -19,7 +19,6 @@ from launcher.terminal.output import Output, paint_error
 
 PROGRAM = "lucid-launch"
 EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
 
 VERBS: dict[str, str] = {
     "up": "Start the stack, or bring a running one in line with the file.",
@@ -135,10 +134,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return usage.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader left (`logs | head`). Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
     return outcome if isinstance(outcome, int) else 0
 
 

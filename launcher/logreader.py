@@ -1,7 +1,7 @@
-"""Reads the log folder: all children merged by time, forwards, backwards, or as it grows; rotation included.
+"""Reads the log folder: all children merged by time, forwards or backwards, rotated files included.
 
 Knows file names (`<child>.log`, `.1` is the newest rotated one) and line boundaries; what a line means is in
-`launcher.loglines`. Nothing here blocks but the disk.
+`launcher.log_records`. Nothing here blocks but the disk.
 """
 
 import heapq
@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from launcher.loglines import LogFilter, LogLine, matches_child, parse_line
+from launcher.log_records import LogFilter, LogLine, matches_child, parse_line
 
 SUPERVISOR = "supervisor"
 _NAME = re.compile(r"(?P<child>.+)\.log(?:\.(?P<number>\d+))?")
-_BLOCK_BYTES = 65_536
+BLOCK_BYTES = 65_536
 LATEST = "9999-12-31T23:59:59.999999Z"
 
 
@@ -148,7 +148,7 @@ def _raw_backwards(path: Path, stop: int) -> Iterator[bytes]:
         rest = b""
         is_first_block = True
         while position > 0:
-            step = min(_BLOCK_BYTES, position)
+            step = min(BLOCK_BYTES, position)
             position -= step
             file.seek(position)
             block = file.read(step) + rest
@@ -159,107 +159,3 @@ def _raw_backwards(path: Path, stop: int) -> Iterator[bytes]:
             yield from reversed(lines)
         if not is_first_block:
             yield rest
-
-
-class _Tail:
-    """The growing end of one child's log, across rotations."""
-
-    def __init__(self, child: str, folder: Path, *, from_start: bool) -> None:
-        self._child = child
-        self._path = folder / f"{child}.log"
-        self._file = open(self._path, "rb")  # noqa: SIM115 - stays open until close(), that is what a tail is
-        if not from_start:
-            self._seek_last_line_end()
-        self._partial = b""
-        self._at = ""
-
-    def end(self) -> FileEnd:
-        """Where the next line begins."""
-        return FileEnd(os.fstat(self._file.fileno()).st_ino, self._file.tell() - len(self._partial))
-
-    def read(self, limit_bytes: int) -> list[LogLine]:
-        """The complete lines that were added, from at most about `limit_bytes`."""
-        lines = self._take(limit_bytes)
-        while len(lines) == 0 and self._rotated():
-            lines = self._take(limit_bytes)
-        return lines
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._file.close()
-
-    def _seek_last_line_end(self) -> None:
-        """Go to the end of the last complete line."""
-        size = self._file.seek(0, os.SEEK_END)
-        start = max(0, size - _BLOCK_BYTES)
-        self._file.seek(start)
-        block = self._file.read(size - start)
-        self._file.seek(start + block.rfind(b"\n") + 1)
-
-    def _take(self, limit_bytes: int) -> list[LogLine]:
-        """The complete lines in the next `limit_bytes` of the file that is open."""
-        block = self._partial + self._file.read(limit_bytes)
-        *complete, self._partial = block.split(b"\n")
-        lines = []
-        for raw in complete:
-            line = parse_line(self._child, raw, self._at)
-            self._at = line.at
-            lines.append(line)
-        return lines
-
-    def _rotated(self) -> bool:
-        """Move on to the next newer file if the open one was rotated away and is read to its end."""
-        ours = os.fstat(self._file.fileno())
-        if self._file.tell() < ours.st_size:
-            return False
-        newer: Path | None = None
-        for path in reversed(log_files(self._path.parent).get(self._child, [])):
-            with suppress(FileNotFoundError):
-                if os.stat(path).st_ino == ours.st_ino:
-                    break
-                newer = path
-        return newer is not None and self._switch_to(newer)
-
-    def _switch_to(self, path: Path) -> bool:
-        """Open `path` instead of the current file; False when it was rotated away meanwhile."""
-        try:
-            file = open(path, "rb")  # noqa: SIM115 - replaces the file that stays open
-        except FileNotFoundError:
-            return False
-        self._file.close()
-        self._file = file
-        return True
-
-
-class Follower:
-    """Hands out what the children write from now on, in time order within each call of `poll`."""
-
-    def __init__(self, folder: Path, names: Collection[str]) -> None:
-        self._folder = folder
-        self._names = names
-        self._tails: dict[str, _Tail] = {}
-        self._open_new(from_start=False)
-
-    def poll(self, limit_bytes: int = 1_048_576) -> list[LogLine]:
-        """The lines that came since the last call; at most about `limit_bytes` per child, the rest next
-        time.
-        """
-        self._open_new(from_start=True)
-        streams = [tail.read(limit_bytes) for tail in self._tails.values()]
-        return list(heapq.merge(*streams, key=lambda line: line.at))
-
-    def ends(self) -> dict[str, FileEnd]:
-        """Where `poll` goes on: what a reader of the past must stop at, to show no line twice."""
-        return {child: tail.end() for child, tail in self._tails.items()}
-
-    def close(self) -> None:
-        """Give all files back."""
-        for tail in self._tails.values():
-            tail.close()
-
-    def _open_new(self, *, from_start: bool) -> None:
-        """Take up children whose log appeared since the last look."""
-        for child in chosen_files(self._folder, self._names):
-            if child not in self._tails:
-                with suppress(FileNotFoundError):
-                    self._tails[child] = _Tail(child, self._folder, from_start=from_start)

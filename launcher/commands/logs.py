@@ -1,34 +1,28 @@
-"""`lucid-launch logs`: the output of all services, merged by time, from the files; `-f` follows them.
-
-Works when nothing runs. Following needs a running stack, whose end also ends the following.
+"""`lucid-launch logs`: the output of all services, merged by time, from the files; works when nothing
+runs.
 """
 
-import asyncio
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from launcher.control_client import ControlClient, connect, fetch_status
+from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService, NotRunning
 from launcher.invocation import Invocation
-from launcher.loglines import LogFilter, LogLine, parse_when, smart_case
+from launcher.log_records import LogFilter, LogLine, parse_when, smart_case
 from launcher.logreader import (
     SUPERVISOR,
-    Follower,
     read_all,
     read_last,
     read_previous_generation,
     services_in,
 )
 from launcher.terminal.log_text import LineFormat
-
-FOLLOW_INTERVAL_S = 0.2
-FOLLOW_HISTORY_LINES = 100
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,9 @@ def command(
     request = Request(folder, services, LogFilter(pattern, since, until), lines, prev)
     style = LineFormat(form, color=invocation.output.wants_color(sys.stdout), is_terminal=sys.stdout.isatty())
     if follow:
-        asyncio.run(_follow(invocation, config_path, request, style))
+        from launcher.commands.logs_follow import follow_logs
+
+        follow_logs(invocation, config_path, request, style)
     else:
         write(_past(request), style)
     return 0
@@ -139,40 +135,3 @@ def _past(request: Request) -> Iterable[LogLine]:
 def len_from_end(count: int) -> int | None:
     """The slice start that keeps the last `count` items."""
     return -count if count else sys.maxsize
-
-
-async def _follow(invocation: Invocation, config_path: Path, request: Request, style: LineFormat) -> None:
-    """The past, then everything that comes until the stack ends."""
-    follower = Follower(request.folder, request.names)
-    try:
-        ends = follower.ends()
-        if request.count is None and request.wanted.since:
-            write(read_all(request.folder, request.names, request.wanted, ends), style)
-        else:
-            count = FOLLOW_HISTORY_LINES if request.count is None else request.count
-            write(read_last(request.folder, request.names, request.wanted, count, ends), style)
-        async with connect(config_path) as control:
-            await control.request("subscribe", events=True)
-            await _until_end(control, lambda: write(filter(request.wanted.wants, follower.poll()), style))
-        invocation.output.note("the stack ended")
-    finally:
-        follower.close()
-
-
-async def _until_end(control: ControlClient, each_interval: Callable[[], None]) -> None:
-    """Call `each_interval` again and again until the supervisor says goodbye, and once after that."""
-    ended = asyncio.create_task(_drain(control))
-    try:
-        while not ended.done():
-            # Files cannot be waited for; the end of the stack can, so that is what the pause waits on.
-            await asyncio.wait([ended], timeout=FOLLOW_INTERVAL_S)
-            each_interval()
-        ended.result()
-    finally:
-        ended.cancel()
-
-
-async def _drain(control: ControlClient) -> None:
-    """Return when the supervisor says goodbye."""
-    async for _ in control.frames():
-        pass

@@ -13,7 +13,7 @@ import click
 from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService
 from launcher.invocation import Invocation
-from launcher.terminal.reasons import reason_lines
+from launcher.terminal.reasons import has_reason, reason_lines
 from launcher.terminal.rows import not_ready, rows_of
 from launcher.terminal.sanitize import clean
 from launcher.terminal.status_table import table_lines
@@ -64,7 +64,9 @@ def show(
         output.data(line)
     for line in remarks(document, services):
         output.data(line)
-    for _, child in not_ready(document, services):
+    for child in not_ready(document, services):
+        if not has_reason(child):
+            continue
         output.data("")
         for line in reason_lines(child):
             output.data(line)

@@ -21,6 +21,11 @@ _EXIT_WORDS = {
 }
 
 
+def has_reason(child: Mapping[str, Any]) -> bool:
+    """Whether there is more to say than the state (a first start on its way needs no explanation)."""
+    return bool(child.get("reason") or child.get("last_exit")) or child.get("state") == "failed"
+
+
 def reason_lines(child: Mapping[str, Any]) -> list[str]:
     """A headline, then the last stderr lines (each after `│`), then where to look."""
     name = clean(str(child.get("name", "?")))

@@ -37,10 +37,8 @@ def rows_of(
     ]
 
 
-def not_ready(
-    document: Mapping[str, Any], services: Collection[str] = ()
-) -> list[tuple[str, dict[str, Any]]]:
-    """Service name and child document of every child that is wanted and not ready."""
+def not_ready(document: Mapping[str, Any], services: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The child document of every child that is wanted and not ready."""
     found = []
     for name, service in document.get("services", {}).items():
         if services and name not in services:
@@ -48,7 +46,7 @@ def not_ready(
         for child in service.get("children") or []:
             wanted = service.get("desired") == "up"
             if child.get("state") == "failed" or (wanted and child.get("state") != "ready"):
-                found.append((name, child))
+                found.append(child)
     return found
 
 

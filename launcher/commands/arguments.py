@@ -1,0 +1,60 @@
+"""Click pieces that several verbs share: durations, and service names that complete themselves."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from launcher.control_client import fetch_status
+from launcher.errors import LauncherError
+from launcher.units import parse_duration
+
+COMPLETION_TIMEOUT_S = 0.05
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[float]):
+    """`500ms`, `10s`, `5m`, `1h30m` or plain seconds; a number of seconds for the verb."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds from what was typed."""
+        try:
+            is_number = isinstance(value, str) and value.replace(".", "", 1).isdigit()
+            return parse_duration(float(value) if is_number else value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION = Duration()
+
+
+def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The services of the running stack that begin like `incomplete`; none when the stack does not answer."""
+    invocation = ctx.find_root().obj
+    if invocation is None:
+        return []
+    try:
+        names = fetch_status(invocation.config_path(), COMPLETION_TIMEOUT_S)["services"]
+    except LauncherError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def services_argument(*, required: bool = False) -> Callable[[Callback], Callback]:
+    """The `SVC…` argument of a verb."""
+    return click.argument(
+        "services",
+        nargs=-1,
+        required=required,
+        metavar="SVC..." if required else "[SVC]...",
+        shell_complete=complete_services,
+    )
+
+
+def timeout_option(text: str) -> Callable[[Callback], Callback]:
+    """The `--timeout` option of a verb; None when it is not given."""
+    return click.option("--timeout", type=DURATION, metavar="T", help=text)

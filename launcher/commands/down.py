@@ -1,0 +1,83 @@
+"""`lucid-launch down`: stop everything in reverse order, then the supervisor, and return when all is gone."""
+
+import asyncio
+import os
+import select
+import time
+from pathlib import Path
+
+import click
+
+from launcher.commands.arguments import timeout_option
+from launcher.control_client import connect
+from launcher.errors import NotRunning, SupervisorFailed, TimedOut
+from launcher.invocation import Invocation
+from launcher.runtime_dir import read_owner_pid, runtime_paths
+from launcher.terminal.event_lines import EventLines
+from launcher.terminal.output import Output
+
+# What the supervisor may need beyond the time it was given, to kill what is left and to end itself.
+MARGIN_S = 10.0
+DEFAULT_TIMEOUT_S = 120.0
+
+
+@click.command(short_help="Stop every service, then the supervisor.")
+@timeout_option("Give the services at most this long to end before they are killed.")
+@click.pass_obj
+def command(invocation: Invocation, timeout: float | None) -> int:
+    """Stop every service in reverse order of dependence, then the supervisor.
+
+    Returns when all processes are gone. Nothing running is no error.
+    """
+    config_path = invocation.config_path()
+    try:
+        take_down(config_path, invocation.output, timeout)
+    except NotRunning as error:
+        invocation.output.note(f"{error}; nothing to stop")
+    return 0
+
+
+def take_down(config_path: Path, output: Output, timeout_s: float | None) -> None:
+    """Stop the stack and wait for its supervisor's end; raises NotRunning, TimedOut.
+
+    `timeout_s` bounds the stopping of the services; what is still alive then is killed.
+    """
+    owner = read_owner_pid(runtime_paths(config_path))
+    if owner is None:
+        raise NotRunning(str(config_path))
+    try:
+        descriptor = os.pidfd_open(owner)
+    except ProcessLookupError:
+        raise NotRunning(str(config_path)) from None
+    try:
+        deadline = time.monotonic() + (DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s + MARGIN_S)
+        asyncio.run(_ask(config_path, output, timeout_s, deadline))
+        _await_end(descriptor, deadline, owner)
+    finally:
+        os.close(descriptor)
+    output.note("everything is stopped")
+
+
+async def _ask(config_path: Path, output: Output, timeout_s: float | None, deadline: float) -> None:
+    """Send the command and tell what stops until the supervisor closes the connection."""
+    progress = EventLines(output.note)
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())), connect(config_path) as control:
+            await control.request("subscribe", events=True)
+            await control.request("down", **({} if timeout_s is None else {"timeout_s": timeout_s}))
+            async for frame in control.frames():
+                if frame.get("type") == "event":
+                    progress.event(frame["event"])
+    except (SupervisorFailed, TimeoutError):
+        # The end of the process decides, not the manner in which it let go of the connection.
+        return
+
+
+def _await_end(descriptor: int, deadline: float, owner: int) -> None:
+    """Return when the process behind the pidfd has ended; TimedOut after the deadline."""
+    readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+    if not readable:
+        raise TimedOut(
+            f"the supervisor (pid {owner}) is still there",
+            hint=f"see  lucid-launch status , or end it with  kill -9 {owner}",
+        )

@@ -1,0 +1,17 @@
+"""`lucid-launch stop`."""
+
+import click
+
+from launcher.commands.actions import act
+from launcher.commands.arguments import services_argument, timeout_option
+from launcher.invocation import Invocation
+
+
+@click.command(short_help="Stop services.")
+@services_argument(required=True)
+@click.option("--wait", is_flag=True, help="Return when they are stopped.")
+@timeout_option("Wait at most this long; exit code 124 after it.")
+@click.pass_obj
+def command(invocation: Invocation, services: tuple[str, ...], wait: bool, timeout: float | None) -> int:
+    """Stop services; they stay stopped until they are started again."""
+    return act(invocation, "stop", services, wait=wait, timeout_s=timeout)

@@ -1,0 +1,129 @@
+"""One line of a log file: its parts, whether a reader wants it, how it is shown.
+
+Pure. The format is `<RFC 3339 UTC, microseconds> <stream> | <text>`: streams are stdout, stderr and lucid
+(our own
+markers, such as restarts); `stdout+` continues a long line that was split. Lines of any other shape (a
+supervisor's
+traceback) are kept whole, with the time of the line before.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from launcher.errors import did_you_mean
+
+MARKER_STREAM = "lucid"
+_SHAPE = re.compile(
+    r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"
+    r" (?P<stream>stdout|stderr|lucid)(?P<more>\+?) \| ?(?P<text>.*)",
+    re.DOTALL,
+)
+_STAMP_CHARS = 27
+_AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+# Words that a server's own log puts on a line that tells of trouble.
+_TROUBLE = re.compile(
+    r"\b(ERROR|CRITICAL|FATAL|Traceback|Exception|[A-Z]\w*Error|panic(?:ked)?|fatal|error)\b"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line: `at` is RFC 3339 UTC with microseconds, so that text order is time order; empty when
+    unknown.
+    """
+
+    child: str
+    at: str
+    stream: str
+    text: str
+    is_continued: bool = False
+
+    @property
+    def is_marker(self) -> bool:
+        """Whether the supervisor wrote it, not the child."""
+        return self.stream == MARKER_STREAM
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether its words tell of an error."""
+        return self.is_marker or _TROUBLE.search(self.text) is not None
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """Which lines a reader wants; `since` and `until` are inclusive stamps like LogLine.at, empty for no
+    limit.
+    """
+
+    pattern: re.Pattern[str] | None = None
+    since: str = ""
+    until: str = ""
+
+    def wants(self, line: LogLine) -> bool:
+        """Whether this line is inside the times and, markers excepted, matches the pattern."""
+        if (self.since and line.at < self.since) or (self.until and line.at > self.until):
+            return False
+        return self.pattern is None or self.pattern.search(line.text) is not None
+
+
+def parse_line(child: str, raw: bytes, at_before: str) -> LogLine:
+    """One line of the file of `child`, without its newline; `at_before` is the time of the line before."""
+    text = raw.decode("utf-8", errors="backslashreplace")
+    match = _SHAPE.fullmatch(text)
+    if match is None:
+        return LogLine(child, at_before, "stdout", text)
+    return LogLine(child, match["at"], match["stream"], match["text"], bool(match["more"]))
+
+
+def smart_case(pattern: str) -> re.Pattern[str]:
+    """A regular expression that minds case only when it holds an upper-case letter; raises re.error."""
+    letters = re.sub(r"\\.", "", pattern)
+    return re.compile(pattern, 0 if any(char.isupper() for char in letters) else re.IGNORECASE)
+
+
+def parse_when(text: str, now: datetime) -> str:
+    """A stamp from `10m`, `1h30m`, `2d` (that long ago), or from an ISO 8601 time (local when it has no
+    zone).
+
+    Raises ValueError with a sentence for anything else.
+    """
+    ago = _AGO.fullmatch(text)
+    if text and ago is not None:
+        days, hours, minutes, seconds = (float(part or 0) for part in ago.groups())
+        return stamp(now - timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds))
+    try:
+        return stamp(datetime.fromisoformat(text).astimezone(UTC))
+    except ValueError:
+        raise ValueError(
+            f"'{text}' is neither an age such as 10m or 1h30m nor a time such as 2026-11-23T14:02"
+        ) from None
+
+
+def stamp(moment: datetime) -> str:
+    """An aware moment in the form of the log files."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def local_time(at: str, shape: str) -> str:
+    """A stamp as local time in strftime's `shape`; `-` when the time is not known."""
+    if len(at) != _STAMP_CHARS:
+        return "-"
+    return datetime.fromisoformat(at).astimezone().strftime(shape)
+
+
+def as_json(line: LogLine) -> str:
+    """The line as one JSON object, with everything outside ASCII escaped (safe on any terminal)."""
+    return json.dumps({"at": line.at or None, "child": line.child, "stream": line.stream, "text": line.text})
+
+
+def matches_child(child: str, names: Collection[str]) -> bool:
+    """Whether `names` is empty or holds this child or its service (`inference` for `inference.0`)."""
+    return not names or child in names or child.rpartition(".")[0] in names
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The known name that `name` was most likely meant to be."""
+    return did_you_mean(name, sorted(known))
