@@ -125,7 +125,9 @@ class GroupCommit(Generic[J, R]):
         answers: Sequence[R | BaseException]
         try:
             answers = self._commit([waiting.job for waiting in group])
-        except Exception as error:  # whatever it is, its waiters must learn of it and the others must be served
+        except (
+            Exception
+        ) as error:  # whatever it is, its waiters must learn of it and the others must be served
             if not isinstance(error, RequestError):
                 log.exception("a group of %d changes failed", len(group))
             is_sound = not isinstance(error, Diverged)

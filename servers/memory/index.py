@@ -56,7 +56,9 @@ class VectorIndex:
     def revive(self, columns: Columns) -> None:
         """Show memories again that were removed, now or in an earlier run of the process."""
         missing = set(self._columns.mark(columns.seqs.tolist(), alive=True))
-        self._columns.append(_chosen(columns, [row for row, seq in enumerate(columns.seqs) if seq in missing]))
+        self._columns.append(
+            _chosen(columns, [row for row, seq in enumerate(columns.seqs) if seq in missing])
+        )
 
     def counts(self, now_ms: int, threshold: float) -> tuple[int, int]:
         """Return how many memories are visible, and how many of them reach the significance `threshold`."""
@@ -91,12 +93,18 @@ class VectorIndex:
             rows = self._relevant_rows(view, search, search.query, matches, wanted)
         else:
             keys = [view.significances, view.timestamps_ms]
-            rows = self._top_rows(view, keys if search.sort == "significance" else keys[::-1], matches, wanted)
+            rows = self._top_rows(
+                view, keys if search.sort == "significance" else keys[::-1], matches, wanted
+            )
         return Found(self._ranked(view, search, rows)[search.offset : wanted], total, hidden)
 
     def _visible(self, view: View, search: Search) -> torch.Tensor:
         code = self._columns.code_of(search.namespace)
-        visible = view.alive & (view.expires_at_ms > search.now_ms) & (view.namespaces == (-1 if code is None else code))
+        visible = (
+            view.alive
+            & (view.expires_at_ms > search.now_ms)
+            & (view.namespaces == (-1 if code is None else code))
+        )
         if search.allowed is not None:
             allowed = self._torch.from_numpy(search.allowed).to(view.seqs.device)
             visible = visible & self._torch.isin(view.seqs, allowed)
@@ -108,8 +116,12 @@ class VectorIndex:
         weights = search.weights
         direction = self._torch.from_numpy(unit(query[None])[0]).to(view.vectors.device)
         ages = (search.now_ms - view.timestamps_ms).clamp(min=0).to(self._torch.float64)
-        bias = weights.significance * view.significances + weights.recency * self._torch.exp2(-ages / search.half_life_ms)
-        scores = self._torch.mv(view.vectors, direction).mul_(weights.relevance).add_(bias.to(self._torch.float32))
+        bias = weights.significance * view.significances + weights.recency * self._torch.exp2(
+            -ages / search.half_life_ms
+        )
+        scores = (
+            self._torch.mv(view.vectors, direction).mul_(weights.relevance).add_(bias.to(self._torch.float32))
+        )
         scores.masked_fill_(~matches, -self._torch.inf)
         least = self._torch.topk(scores, wanted, sorted=False).values.min()
         enough = (scores >= least - _margin(view.vectors.shape[1], weights)) & matches

@@ -15,7 +15,7 @@ from servers.memory import scoring
 from servers.memory.group_commit import Diverged
 from servers.memory.index import VectorIndex
 from servers.memory.novelty import Novelty
-from servers.memory.scoring import SignificanceWeights
+from servers.memory.scoring import Rules
 from servers.memory.store.base import Memory, Store, Transaction, columns_of
 from servers.scoring_terms import surprise
 
@@ -75,15 +75,6 @@ class Outcome:
     active: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The numbers that scoring goes by; `duplicate_similarity` is the cosine from which a memory is a duplicate."""
-
-    weights: SignificanceWeights
-    significance_threshold: float
-    duplicate_similarity: float
-
-
 class Ledger:
     """Commits groups of jobs to `store` and then to `index`; `now_ms` tells the time in epoch milliseconds."""
 
@@ -114,7 +105,9 @@ class Ledger:
         return outcomes
 
     def _novelty(self, drafts: Sequence[Draft]) -> Novelty:
-        vectors = np.stack([draft.memory.vector for draft in drafts]) if drafts else np.empty((0, 1), np.float32)
+        vectors = (
+            np.stack([draft.memory.vector for draft in drafts]) if drafts else np.empty((0, 1), np.float32)
+        )
         return Novelty(self._index, vectors, [draft.memory.namespace for draft in drafts], self._now_ms())
 
     def _store_all(

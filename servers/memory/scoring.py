@@ -34,6 +34,19 @@ class RankWeights:
     recency: float = 0.15
 
 
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The numbers that new memories are scored by.
+
+    A memory is active from `significance_threshold` (0…1) on, and a duplicate of its nearest neighbour from the cosine
+    `duplicate_similarity` on.
+    """
+
+    weights: SignificanceWeights
+    significance_threshold: float
+    duplicate_similarity: float
+
+
 def weigh_significance(surprise: float, information: float, weights: SignificanceWeights) -> float:
     """Return `weights` · (surprise, information), clamped to 0…1; both terms lie in 0…1."""
     return min(1.0, max(0.0, weights.surprise * surprise + weights.information * information))

@@ -34,7 +34,7 @@ def _marks(values: tuple[str, ...]) -> str:
 
 def _has_tag(count: int) -> str:
     marks = ", ".join("?" * count)
-    return f"EXISTS (SELECT 1 FROM json_each(memories.tags) AS tag WHERE tag.value IN ({marks}))"  # noqa: S608
+    return f"EXISTS (SELECT 1 FROM json_each(memories.tags) AS tag WHERE tag.value IN ({marks}))"
 
 
 def _compared(condition: Condition) -> tuple[str, list[Any]]:

@@ -1,0 +1,58 @@
+"""The memory server put together: store, index, worker, commands, one `Service`.
+
+It decides nothing but who knows whom; `servers.serve` runs the result.
+"""
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from servers.embedding.worker import EmbeddingWorker
+from servers.memory.handlers import Handlers
+from servers.memory.memories import Memories
+from servers.memory.settings import MemorySettings
+from servers.memory.store.sqlite import SqliteStore
+from servers.readiness import Readiness
+from servers.service import Service
+from servers.surroundings import read_version
+from servers.telemetry import Telemetry
+
+NAME = "memory"
+
+
+def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = None) -> Service:
+    """Return the memory server for `settings`; nothing is opened or loaded before its `start` runs.
+
+    `peers` maps the names of the stack's other services to their URLs, for `stats`.
+    """
+    version = read_version()
+    readiness = Readiness()
+    telemetry = Telemetry(NAME, version, readiness, peers=peers)
+    worker = EmbeddingWorker(settings, telemetry.registry)
+    memories = Memories(
+        settings,
+        worker,
+        readiness,
+        open_store=partial(SqliteStore, settings.path.expanduser()),
+        now_ms=_now_ms,
+    )
+
+    def describe() -> dict[str, Any]:
+        return {"model": settings.model, "path": str(settings.path)}
+
+    return Service(
+        name=NAME,
+        version=version,
+        commands=Handlers(settings, memories, worker, telemetry).commands(),
+        readiness=readiness,
+        telemetry=telemetry,
+        start=memories.start,
+        stop=memories.stop,
+        is_alive=memories.is_alive,
+        describe=describe,
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

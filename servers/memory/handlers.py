@@ -1,0 +1,244 @@
+"""One function per command of the memory server (protocol.md section 4).
+
+It decides how a validated request becomes work and how the result becomes a payload. It does not know connections,
+threads or SQL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from servers.embedding.worker import EmbeddingWorker, Priority
+from servers.errors import InvalidRequest, NotFound, TooLarge
+from servers.memory.ledger import DeleteJob, Draft, Outcome, RestoreJob, StoreJob
+from servers.memory.memories import Memories
+from servers.memory.requests import (
+    DEFAULT_NAMESPACE,
+    IdsRequest,
+    ListRequest,
+    Nothing,
+    RetrieveRequest,
+    StoreItem,
+    StoreRequest,
+    write_cursor,
+)
+from servers.memory.scoring import RankWeights
+from servers.memory.search import Search
+from servers.memory.settings import MemorySettings
+from servers.memory.stats import stats_object
+from servers.memory.store.base import Memory, PageQuery
+from servers.memory.wire import hit_object, memory_object, stored_object
+from servers.protocol import require_length
+from servers.scoring_terms import information
+from servers.service import Command, RequestContext
+from servers.telemetry import Telemetry
+
+Payload = dict[str, Any]
+Vector = npt.NDArray[np.float32]
+
+
+class Handlers:
+    """The commands over one `Memories`."""
+
+    def __init__(
+        self, settings: MemorySettings, memories: Memories, worker: EmbeddingWorker, telemetry: Telemetry
+    ) -> None:
+        self._settings = settings
+        self._memories = memories
+        self._worker = worker
+        self._telemetry = telemetry
+
+    def commands(self) -> tuple[Command, ...]:
+        """Return every command that this server answers."""
+        return (
+            Command("store", StoreRequest, self.store),
+            Command("retrieve", RetrieveRequest, self.retrieve),
+            Command("get", IdsRequest, self.get),
+            Command("delete", IdsRequest, self.delete),
+            Command("restore", IdsRequest, self.restore),
+            Command("list", ListRequest, self.page),
+            Command("stats", Nothing, self.stats, needs_ready=False),
+        )
+
+    async def store(self, context: RequestContext, request: StoreRequest) -> Payload:
+        """Embed what comes without a vector, have it scored and written, and answer once it is on the disk."""
+        self._check_sizes(request)
+        texts = [item.text for item in request.items if item.embedding is None]
+        vectors: list[Vector] = []
+        if texts:
+            priority: Priority = "bulk" if len(texts) > 1 else "interactive"
+            embedded = await self._worker.embed(texts, priority=priority, deadline=context.deadline)
+            vectors = list(embedded.vectors)
+        now_ms = self._memories.now_ms()
+        drafts = await self._memories.prepare(lambda: _drafts(request.items, vectors, now_ms))
+        # From here on the commit goes through whatever becomes of the client: see GroupCommit.submit.
+        outcome = await self._memories.change(StoreJob(drafts))
+        stored = [stored_object(memory) for memory in outcome.memories]
+        payload = {"items": stored, "count": len(stored)} if request.is_batch else stored[0]
+        return payload | {"stats": self._counts_object(outcome)}
+
+    async def retrieve(self, context: RequestContext, request: RetrieveRequest) -> Payload:
+        """Answer the memories that matter most, for a query or at all."""
+        query = await self._query_vector(request.query, context.deadline)
+        weights = self._weights(request)
+        search = Search(
+            namespace=request.namespace,
+            now_ms=self._memories.now_ms(),
+            count=request.count,
+            offset=request.offset,
+            min_significance=request.min_significance,
+            sort=request.sort or ("significance" if query is None else "relevance"),
+            query=query,
+            weights=weights,
+            half_life_ms=self._settings.half_life_ms,
+        )
+        found = await self._memories.retrieve(search, request.wanted)
+        return {
+            "memories": [hit_object(hit, memory, weights, request.include) for hit, memory in found.hits],
+            "count": len(found.hits),
+            "total": found.total,
+            "hidden_by_significance": found.hidden,
+        }
+
+    async def get(self, context: RequestContext, request: IdsRequest) -> Payload:
+        """Answer the memories of the ids asked for, in that order, and which of the ids name none."""
+        found = await self._memories.find_many(request.all_ids)
+        missing = [memory_id for memory_id in request.all_ids if memory_id not in found]
+        if request.ids is None and missing:
+            raise _not_found(missing)
+        objects = [memory_object(found[key], request.include) for key in request.all_ids if key in found]
+        single = {"memory": objects[0]} if request.ids is None else {}
+        return single | {"memories": objects, "count": len(objects), "missing": missing}
+
+    async def delete(self, context: RequestContext, request: IdsRequest) -> Payload:
+        """Hide the memories of the ids; `restore` brings them back."""
+        outcome = await self._memories.change(DeleteJob(request.all_ids))
+        return self._changed("deleted", outcome, request)
+
+    async def restore(self, context: RequestContext, request: IdsRequest) -> Payload:
+        """Bring deleted memories back."""
+        outcome = await self._memories.change(RestoreJob(request.all_ids))
+        return self._changed("restored", outcome, request)
+
+    async def page(self, context: RequestContext, request: ListRequest) -> Payload:
+        """Answer one page of all memories, newest stored first."""
+        page = await self._memories.page(
+            PageQuery(
+                namespace=request.namespace,
+                limit=request.limit,
+                now_ms=self._memories.now_ms(),
+                before_seq=request.cursor,
+                wanted=request.wanted,
+                deleted=request.deleted,
+            )
+        )
+        return {
+            "memories": [memory_object(memory, request.include) for memory in page.memories],
+            "count": len(page.memories),
+            "next_cursor": None if page.next_before_seq is None else write_cursor(page.next_before_seq),
+        }
+
+    async def stats(self, context: RequestContext, request: Nothing) -> Payload:
+        """Answer what the process is doing; counts are null until the store is open."""
+        counts = await self._memories.counts()
+        return {
+            "stats": stats_object(self._telemetry.snapshot(), self._worker.stats(), counts, self._settings)
+        }
+
+    def _check_sizes(self, request: StoreRequest) -> None:
+        if len(request.items) > self._settings.max_request_texts:
+            raise TooLarge(
+                f"items: at most {self._settings.max_request_texts} memories in one request; got "
+                f"{len(request.items)}. Send several requests.",
+                details={
+                    "field": "items",
+                    "limit": self._settings.max_request_texts,
+                    "got": len(request.items),
+                },
+            )
+        dimensions = self._worker.info.dimensions
+        for place, item in enumerate(request.items):
+            prefix = f"items.{place}." if request.is_batch else ""
+            require_length(item.text, self._settings.max_text_chars, field_name=f"{prefix}text")
+            if item.embedding is not None and len(item.embedding) != dimensions:
+                raise InvalidRequest(
+                    f"{prefix}embedding: must have {dimensions} numbers, as the model's vectors do; got "
+                    f"{len(item.embedding)}.",
+                    details={
+                        "field": f"{prefix}embedding",
+                        "allowed": dimensions,
+                        "got": len(item.embedding),
+                    },
+                )
+
+    async def _query_vector(self, query: str, deadline: float | None) -> Vector | None:
+        if not query.strip():
+            return None
+        require_length(query, self._settings.max_text_chars, field_name="query")
+        embedded = await self._worker.embed([query], deadline=deadline)
+        return embedded.vectors[0]
+
+    def _weights(self, request: RetrieveRequest) -> RankWeights:
+        given = request.weights.model_dump(exclude_none=True)
+        return replace(self._settings.rank_weights, **given)
+
+    def _counts_object(self, outcome: Outcome) -> Payload:
+        return {
+            "total_memories": outcome.visible,
+            "active_memories": outcome.active,
+            "significance_threshold": self._settings.significance_threshold,
+            "device": self._worker.info.device,
+        }
+
+    def _changed(self, verb: str, outcome: Outcome, request: IdsRequest) -> Payload:
+        if request.ids is None and not outcome.memories:
+            raise _not_found(outcome.missing)
+        ids = [memory.id for memory in outcome.memories]
+        return {verb: len(ids), "ids": ids, "missing": outcome.missing, "stats": self._counts_object(outcome)}
+
+
+def _not_found(ids: Sequence[str]) -> NotFound:
+    return NotFound(
+        f"No memory has the id {ids[0]!r}, or it is not in the state that this command changes. `list` shows the ids; "
+        "with deleted = true, those that can be restored.",
+        details={"ids": ids},
+    )
+
+
+def _drafts(items: Sequence[StoreItem], embedded: Sequence[Vector], now_ms: int) -> list[Draft]:
+    """The drafts of the items; `embedded` are the vectors of those that came without one, in order."""
+    vectors = iter(embedded)
+    return [
+        Draft(
+            memory=_memory(
+                item,
+                next(vectors) if item.embedding is None else np.array(item.embedding, np.float32),
+                now_ms,
+            ),
+            information=information(item.text),
+            significance=item.significance,
+            surprise=item.surprise,
+            is_named=item.id is not None,
+        )
+        for item in items
+    ]
+
+
+def _memory(item: StoreItem, vector: Vector, now_ms: int) -> Memory:
+    return Memory(
+        id=item.id or str(uuid4()),
+        namespace=item.namespace or DEFAULT_NAMESPACE,
+        text=item.text,
+        timestamp_ms=now_ms if item.timestamp is None else item.timestamp,
+        significance=0.0,
+        surprise=0.0,
+        type=item.type,
+        tags=item.tags,
+        metadata=item.metadata,
+        vector=vector,
+        expires_at_ms=item.expires_at,
+    )

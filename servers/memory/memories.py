@@ -1,0 +1,166 @@
+"""The memories of one process: opens the store, keeps the index beside it, and answers reads and writes.
+
+It decides what runs where (the loop, one thread that writes, a few that read) and in which order things start and end.
+It does not know the wire. What a write means is `servers.memory.ledger`'s, what a search means `index`'s.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from servers.embedding.worker import EmbeddingWorker
+from servers.errors import StoreOpening
+from servers.memory.filters import EVERYTHING, Filter
+from servers.memory.group_commit import GroupCommit
+from servers.memory.index import VectorIndex
+from servers.memory.ledger import Job, Ledger, Outcome, StoreJob
+from servers.memory.search import Found, Hit, Search
+from servers.memory.settings import MemorySettings
+from servers.memory.stats import Counts
+from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Store
+from servers.readiness import Readiness
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+READ_THREADS: Final = 2
+"""Searches and look-ups that run at once; torch itself spreads one search over the cores."""
+ROWS_PER_STEP: Final = 4096
+"""Memories read between two reports of progress while the index is built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """One page of a search: every hit with its memory; `total` and `hidden` as in `Found`."""
+
+    hits: list[tuple[Hit, Memory]]
+    total: int
+    hidden: int
+
+
+class Memories:
+    """The store, its index and its writer, from `start` until `stop`; all other methods only in between.
+
+    `open_store` opens the durable store and blocks; `now_ms` tells the time in epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        settings: MemorySettings,
+        worker: EmbeddingWorker,
+        readiness: Readiness,
+        *,
+        open_store: Callable[[], Store],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.now_ms = now_ms
+        self._settings = settings
+        self._worker = worker
+        self._readiness = readiness
+        self._open_store = open_store
+        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="memory-read")
+        self._store: Store | None = None
+        self._index: VectorIndex | None = None
+        self._writer: GroupCommit[Job, Outcome] | None = None
+
+    async def start(self) -> None:
+        """Open the store, load the model, rebuild the index, then report readiness. Raises StartupError."""
+        self._readiness.enter("open-store")
+        await self._read(self._open)
+        await self._worker.start(self._readiness.enter)
+        info = self._worker.info
+        self._readiness.enter("index", 0.0)
+        await self._read(lambda: self._build_index(ModelMark(info.name, info.dimensions), info.device))
+        self._readiness.ready(info.device)
+
+    async def stop(self) -> None:
+        """Commit what is queued and let go of everything; also after a `start` that was cut short."""
+        if self._writer is not None:
+            await asyncio.to_thread(self._writer.close)
+        await self._worker.close()
+        await asyncio.to_thread(self._readers.shutdown)
+        if self._store is not None:
+            await asyncio.to_thread(self._store.close)
+
+    def is_alive(self) -> bool:
+        """Say whether texts can be embedded and memories be written."""
+        return self._worker.is_alive() and self._writer is not None and self._writer.is_alive()
+
+    async def change(self, job: Job) -> Outcome:
+        """Have a change committed; returns once it is on the disk and shown to every search."""
+        rows = len(job.drafts) if isinstance(job, StoreJob) else len(job.ids)
+        return await _opened(self._writer).submit(job, rows)
+
+    async def retrieve(self, search: Search, wanted: Filter) -> Retrieved:
+        """Search the index among what passes the filter, and read what was found from the store."""
+        return await self._read(lambda: self._retrieve(search, wanted))
+
+    async def find_many(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """Return the memories of these ids that are neither deleted nor expired."""
+        found = await self._read(lambda: _opened(self._store).find_many(ids))
+        now_ms = self.now_ms()
+        return {key: memory for key, memory in found.items() if not _has_expired(memory, now_ms)}
+
+    async def page(self, query: PageQuery) -> Page:
+        """Return one page of the listing."""
+        return await self._read(lambda: _opened(self._store).page(query))
+
+    async def prepare(self, work: Callable[[], T]) -> T:
+        """Run work that belongs to a request, but would keep the loop too long, on a reading thread."""
+        return await self._read(work)
+
+    async def counts(self) -> Counts | None:
+        """Return facts for `stats`, None while the index is not built."""
+        index, writer = self._index, self._writer
+        if index is None or writer is None:
+            return None
+        visible, active = await self._read(
+            lambda: index.counts(self.now_ms(), self._settings.significance_threshold)
+        )
+        info = await self._read(lambda: _opened(self._store).info())
+        return Counts(visible, active, writer.depth, info)
+
+    async def _read(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    def _open(self) -> None:
+        # Kept by the thread that opened it, so that a start that is cancelled meanwhile still closes it.
+        self._store = self._open_store()
+
+    def _build_index(self, model: ModelMark, device: str) -> None:
+        store = _opened(self._store)
+        store.bind_model(model)
+        index = VectorIndex(model.dimensions, device)
+        total, done = store.count(), 0
+        index.reserve(total)
+        for columns in store.scan(ROWS_PER_STEP):
+            index.append(columns)
+            done += len(columns.ids)
+            self._readiness.enter("index", min(1.0, done / max(1, total)))
+        ledger = Ledger(store, index, self._settings.rules, self.now_ms)
+        self._index = index
+        self._writer = GroupCommit(ledger.commit, queue_rows=self._settings.write_queue_rows)
+        log.info("%d memories are ready to be searched on %s", done, device)
+
+    def _retrieve(self, search: Search, wanted: Filter) -> Retrieved:
+        store = _opened(self._store)
+        if wanted != EVERYTHING:
+            search = replace(search, allowed=store.matching(search.namespace, wanted))
+        found: Found = _opened(self._index).search(search)
+        memories = store.fetch([hit.seq for hit in found.hits])
+        hits = [(hit, memories[hit.seq]) for hit in found.hits if hit.seq in memories]
+        return Retrieved(hits, found.total, found.hidden)
+
+
+def _opened(part: T | None) -> T:
+    if part is None:
+        raise StoreOpening("The memory store is still opening.", retry_after=1.0)
+    return part
+
+
+def _has_expired(memory: Memory, now_ms: int) -> bool:
+    return memory.expires_at_ms is not None and memory.expires_at_ms <= now_ms

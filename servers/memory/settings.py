@@ -1,0 +1,79 @@
+"""The options of the memory server, and what `--check-options` finds beyond their shape.
+
+It decides their names, ranges and defaults (documented with their source in protocol.md section 4); it imports
+nothing heavy, since the launcher runs it before every start.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field
+
+from servers.embedding.models import find_model
+from servers.errors import ModelMissing
+from servers.memory.scoring import DAY_MS, HALF_LIFE_DAYS, RankWeights, Rules, SignificanceWeights
+from servers.scoring_terms import INFORMATION_WEIGHT, SURPRISE_WEIGHT
+from servers.settings import EmbeddingSettings, OptionProblem, ServerSettings
+
+DEFAULT_PORTS: Final = (5000,)
+"""The memory server has one port, which every client knows (protocol.md section 1)."""
+
+
+class MemorySettings(ServerSettings, EmbeddingSettings):
+    """The memory server's options."""
+
+    path: Path = Field(default=Path("data/memory"), description="the folder that holds the memories")
+    significance_threshold: float = Field(
+        default=0.7, ge=0, le=1, description="from here a memory counts as active"
+    )
+    duplicate_similarity: float = Field(default=0.995, gt=0, le=1, description="cosine of a duplicate")
+    half_life_days: float = Field(default=HALF_LIFE_DAYS, gt=0, le=1e6, description="age that halves recency")
+    surprise_weight: float = Field(default=SURPRISE_WEIGHT, ge=0, le=1, description="in significance")
+    information_weight: float = Field(default=INFORMATION_WEIGHT, ge=0, le=1, description="in significance")
+    relevance_weight: float = Field(default=0.6, ge=0, le=100, description="in the ranking of a query")
+    significance_weight: float = Field(default=0.25, ge=0, le=100, description="in the ranking of a query")
+    recency_weight: float = Field(default=0.15, ge=0, le=100, description="in the ranking of a query")
+    write_queue_rows: int = Field(default=8192, ge=1, description="memories that may wait for their commit")
+
+    @property
+    def rank_weights(self) -> RankWeights:
+        """The shares of a memory's score for a query."""
+        return RankWeights(self.relevance_weight, self.significance_weight, self.recency_weight)
+
+    @property
+    def rules(self) -> Rules:
+        """The numbers that new memories are scored by."""
+        weights = SignificanceWeights(self.surprise_weight, self.information_weight)
+        return Rules(weights, self.significance_threshold, self.duplicate_similarity)
+
+    @property
+    def half_life_ms(self) -> float:
+        """The age that halves recency, in milliseconds."""
+        return self.half_life_days * DAY_MS
+
+
+def find_problems(settings: MemorySettings) -> Sequence[OptionProblem]:
+    """Return what is wrong with valid options on this machine: no such model, no usable folder."""
+    return [*_model_problems(settings), *_path_problems(settings.path.expanduser())]
+
+
+def _model_problems(settings: MemorySettings) -> list[OptionProblem]:
+    if settings.backend == "debug" or settings.download:
+        return []
+    try:
+        find_model(settings.model)
+    except ModelMissing as error:
+        return [OptionProblem(("model",), "model_missing", error.what, error.mend)]
+    return []
+
+
+def _path_problems(path: Path) -> list[OptionProblem]:
+    existing = next(part for part in (path, *path.absolute().parents) if part.exists())
+    if not existing.is_dir():
+        return [OptionProblem(("path",), "invalid", f"{existing} is a file, not a folder", "name a folder")]
+    if not os.access(existing, os.W_OK | os.X_OK):
+        mend = "choose a folder that this user may write to"
+        return [OptionProblem(("path",), "invalid", f"{existing} cannot be written", mend)]
+    return []
