@@ -1,0 +1,66 @@
+"""In which order services start and stop: pure planners over dependencies and states."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from launcher.snapshot import State
+
+__all__ = ["AT_REST", "Seen", "free_to_stop", "missing_dependencies", "with_dependencies"]
+
+AT_REST: frozenset[State] = frozenset({"stopped", "failed"})
+_STARTED: frozenset[State] = frozenset({"starting", "ready", "unhealthy"})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a dependent may see of a child: its state, and whether a process of it exists."""
+
+    state: State
+    has_process: bool
+
+    def satisfies(self, condition: str) -> bool:
+        """Whether it is `started` or `ready`, as asked; an unhealthy child is started and not ready."""
+        if condition == "ready":
+            return self.state == "ready"
+        return self.state in _STARTED and self.has_process
+
+
+def missing_dependencies(depends_on: Mapping[str, str], seen: Mapping[str, Iterable[Seen]]) -> list[str]:
+    """Return the services that are not yet as `depends_on` asks, in its order; a service with no child is
+    missing.
+    """
+    missing = []
+    for service, condition in depends_on.items():
+        children = list(seen.get(service, ()))
+        if not children or not all(child.satisfies(condition) for child in children):
+            missing.append(service)
+    return missing
+
+
+def free_to_stop(
+    pending: Collection[str], depends_on: Mapping[str, Collection[str]], at_rest: Collection[str]
+) -> set[str]:
+    """Return which of `pending` may be stopped now: those on which nothing rests that is pending and still
+    up.
+    """
+    held = {
+        needed
+        for service, needs in depends_on.items()
+        if service in pending and service not in at_rest
+        for needed in needs
+    }
+    return {service for service in pending if service not in held}
+
+
+def with_dependencies(services: Iterable[str], depends_on: Mapping[str, Collection[str]]) -> set[str]:
+    """Return `services` and everything that they need, directly or not."""
+    found: set[str] = set()
+    queue = list(services)
+    while queue:
+        service = queue.pop()
+        if service not in found:
+            found.add(service)
+            queue.extend(depends_on.get(service, ()))
+    return found
