@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from launcher.config_models import HEALTH_KINDS
-from launcher.interpolation import CHILD_VARIABLES, interpolate
+from launcher.interpolation import CHILD_VARIABLE, interpolate
 from launcher.yaml_marks import YamlProblem
 from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode, SequenceNode, resolve_plain
 
@@ -76,7 +76,7 @@ class _Preparation:
             node = replace(node, value=node.text, is_plain=False)
         if not isinstance(node.value, str) or "$" not in node.value:
             return node
-        done = interpolate(node.value, self.environ, keep=CHILD_VARIABLES if is_argv else ())
+        done = interpolate(node.value, self.environ, keep=CHILD_VARIABLE if is_argv else None)
         for offset, width, text in done.problems:
             self.problems.append(YamlProblem(_within(node, offset, width), text, path))
         return replace(

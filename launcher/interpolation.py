@@ -5,12 +5,14 @@ the other variables of a child). Knows nothing of YAML.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["CHILD_VARIABLES", "Interpolated", "expand_child_variables", "interpolate"]
+__all__ = ["CHILD_VARIABLE", "Interpolated", "interpolate"]
 
-CHILD_VARIABLES = frozenset({"PORT", "HOST", "LUCID_SERVICE", "LUCID_CHILD", "LUCID_GENERATION"})
+CHILD_VARIABLE = re.compile(r"PORT|HOST|LUCID_[A-Z_]+", re.ASCII)
+"""The names that each child has its own value of (launcher.md section 6)."""
+
 _REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<body>[^}]*)(?P<end>\}?))")
 _BODY = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.ASCII | re.DOTALL)
 
@@ -28,9 +30,9 @@ class Interpolated:
 
 
 def interpolate(
-    text: str, environ: Mapping[str, str], *, keep: Collection[str] = frozenset()
+    text: str, environ: Mapping[str, str], *, keep: re.Pattern[str] | None = None
 ) -> Interpolated:
-    """Replace every reference in `text` by its value; those named in `keep` stay as written.
+    """Replace every reference in `text` by its value; those whose name matches `keep` stay as written.
 
     The default of `${NAME:-default}` stands in when NAME is unset or empty, as in a shell. What was put in
     is not looked at again.
@@ -46,7 +48,7 @@ def interpolate(
             problems.append((match.start(), len(match[0]), _malformed(match)))
             return ""
         name, default = body["name"], body["default"]
-        if name in keep and default is None:
+        if keep is not None and default is None and keep.fullmatch(name):
             return match[0]
         value = environ.get(name)
         if value is None and default is None:
@@ -59,15 +61,6 @@ def interpolate(
         return value
 
     return Interpolated(_REFERENCE.sub(replace, text), tuple(variables), tuple(problems))
-
-
-def expand_child_variables(text: str, variables: Mapping[str, str]) -> str:
-    """Replace `${NAME}`, for the names in CHILD_VARIABLES only, by `variables[NAME]`; all else stays."""
-    return re.sub(
-        r"\$\{([A-Z_]+)\}",
-        lambda match: variables.get(match[1], match[0]) if match[1] in CHILD_VARIABLES else match[0],
-        text,
-    )
 
 
 def _malformed(match: re.Match[str]) -> str:
