@@ -1,0 +1,118 @@
+"""`lucid-launch call`: one request over the real WebSocket, the reply as JSON, and where the time went."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from launcher.commands.arguments import DURATION, complete_services
+from launcher.commands.server_connection import REPLY_TIMEOUT_S, Answer, open_server
+from launcher.commands.status import check_services
+from launcher.control_client import fetch_status
+from launcher.errors import ActionFailed
+from launcher.invocation import Invocation
+
+# A vector is data for programs; on a terminal its first numbers tell enough.
+SHOWN_NUMBERS = 6
+
+
+@click.command(short_help="Send one request to a server and show the reply.")
+@click.argument("service", metavar="SVC", shell_complete=complete_services)
+@click.argument("kind", metavar="TYPE")
+@click.argument("words", metavar="[KEY=VALUE ...|JSON|-]", nargs=-1)
+@click.option("--raw", is_flag=True, help="The whole reply on one line, vectors in full.")
+@click.option(
+    "--timeout", type=DURATION, metavar="T", default=REPLY_TIMEOUT_S, help="Wait at most this long."
+)
+@click.pass_obj
+def command(
+    invocation: Invocation, service: str, kind: str, words: tuple[str, ...], raw: bool, timeout: float
+) -> int:
+    """Send one request over the WebSocket and show the reply and the time it took.
+
+    Values are JSON where they can be (count=5, tags=["a"]), text otherwise. A single JSON object, or `-`
+    for one
+    on stdin, is taken as the whole data. Exit code 1 when the server answers with an error.
+    """
+    document = fetch_status(invocation.config_path())
+    check_services(document, [service])
+    url = document["services"][service].get("url")
+    if not url:
+        raise ActionFailed(
+            f"{service} has no address", hint="it is a command without a port; nothing can be sent to it"
+        )
+    request = {"type": kind, "data": request_data(words)}
+    with open_server(url) as connection:
+        answer = connection.ask(request, timeout)
+        invocation.output.data(reply_text(answer.reply, full=raw, terminal=sys.stdout.isatty()))
+        invocation.output.note(time_split(connection.connect_ms, answer))
+    return 0 if answer.reply.get("status") == "success" else 1
+
+
+def request_data(words: tuple[str, ...]) -> dict[str, Any]:
+    """The `data` object from the words of the command line; raises a usage error that says what is wrong."""
+    if words == ("-",):
+        return _object(sys.stdin.read(), "stdin")
+    if len(words) == 1 and words[0].lstrip().startswith("{"):
+        return _object(words[0], "the argument")
+    data: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"'{word}' is not KEY=VALUE")
+        data[key] = _value(value)
+    return data
+
+
+def _object(text: str, place: str) -> dict[str, Any]:
+    """A JSON object, or a usage error."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.UsageError(f"{place} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{place} is JSON, but not an object")
+    return value
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def reply_text(reply: Mapping[str, Any], *, full: bool, terminal: bool) -> str:
+    """The reply as JSON; on a terminal long vectors are cut (and non-ASCII escaped, so that it is
+    harmless).
+    """
+    if full:
+        return json.dumps(reply)
+    return json.dumps(_shortened(reply) if terminal else reply, indent=2)
+
+
+def _shortened(value: Any) -> Any:
+    """The value with every long list of numbers cut to its beginning and a count."""
+    if isinstance(value, Mapping):
+        return {key: _shortened(each) for key, each in value.items()}
+    if not isinstance(value, list):
+        return value
+    if len(value) > SHOWN_NUMBERS and all(isinstance(each, int | float) for each in value):
+        return [*value[:SHOWN_NUMBERS], f"… {len(value)} numbers"]
+    return [_shortened(each) for each in value]
+
+
+def time_split(connect_ms: float, answer: Answer) -> str:
+    """`connect 1.2 ms · reply 8.4 ms` and the server's own times where the reply has them."""
+    parts = [f"connect {connect_ms:.1f} ms", f"reply {answer.took_ms:.1f} ms"]
+    timing = answer.reply.get("timing")
+    if isinstance(timing, Mapping):
+        parts += [
+            f"{str(name).removesuffix('_ms')} {value:.1f} ms"
+            for name, value in timing.items()
+            if isinstance(value, int | float)
+        ]
+    return " · ".join(parts)

@@ -1,0 +1,101 @@
+"""One WebSocket to a server of the stack, with times; foreign failures become sentences.
+
+Knows protocol.md sections 2 and 3; decides nothing about what a reply means.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import ProxyHandler, build_opener
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import ClientConnection, connect
+
+from launcher.errors import ActionFailed
+
+OPEN_TIMEOUT_S = 10.0
+REPLY_TIMEOUT_S = 60.0
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+
+Reply = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply and how long it took from the last byte sent to the whole reply read, in milliseconds."""
+
+    reply: Reply
+    took_ms: float
+
+
+class ServerConnection:
+    """An open connection; `connect_ms` is what the handshake took."""
+
+    def __init__(self, connection: ClientConnection, url: str, connect_ms: float) -> None:
+        self._connection = connection
+        self._url = url
+        self.connect_ms = connect_ms
+
+    def ask(self, request: Mapping[str, Any], timeout_s: float = REPLY_TIMEOUT_S) -> Answer:
+        """Send one request and wait for its reply."""
+        return self.ask_raw(json.dumps(request), timeout_s)
+
+    def ask_raw(self, frame: str, timeout_s: float = REPLY_TIMEOUT_S) -> Answer:
+        """Send one text frame as it is; raises ActionFailed when no JSON object comes back in time."""
+        began = time.perf_counter()
+        try:
+            self._connection.send(frame)
+            received = self._connection.recv(timeout=timeout_s)
+            reply = json.loads(received)
+        except TimeoutError:
+            raise ActionFailed(f"{self._url} sent no reply within {timeout_s:g} s") from None
+        except ConnectionClosed as closed:
+            raise ActionFailed(f"{self._url} closed the connection: {closed}") from closed
+        except ValueError as error:
+            raise ActionFailed(f"{self._url} sent something that is not JSON: {error}") from error
+        if not isinstance(reply, dict):
+            raise ActionFailed(f"{self._url} sent JSON that is not an object")
+        return Answer(reply, (time.perf_counter() - began) * 1000)
+
+
+@contextmanager
+def open_server(url: str, *, origin: str | None = None) -> Iterator[ServerConnection]:
+    """An open connection to `url`, as a page of `origin` would make it, or as a plain program without one.
+
+    Raises ActionFailed with the reason that the server itself gives, when there is one.
+    """
+    began = time.perf_counter()
+    try:
+        # No proxy: the servers are on this machine, whatever the environment says about the world.
+        connection = connect(
+            url,
+            origin=origin,  # type: ignore[arg-type] # a NewType over str
+            proxy=None,
+            compression=None,
+            open_timeout=OPEN_TIMEOUT_S,
+            max_size=MAX_REPLY_BYTES,
+        )
+    except InvalidStatus as refused:
+        body = (refused.response.body or b"").decode(errors="replace").strip()
+        raise ActionFailed(f"refused with HTTP {refused.response.status_code}: {body[:200]}") from refused
+    except (OSError, TimeoutError, WebSocketException) as error:
+        raise ActionFailed(f"cannot connect to {url}: {error}{readiness_text(url)}") from error
+    with connection:
+        yield ServerConnection(connection, url, (time.perf_counter() - began) * 1000)
+
+
+def readiness_text(url: str) -> str:
+    """What `/readyz` of the server behind `url` says, as the end of a sentence; empty when it says nothing."""
+    place = "http" + url.removeprefix("ws").rstrip("/") + "/readyz"
+    opener = build_opener(ProxyHandler({}))
+    opener.addheaders = []
+    try:
+        with opener.open(place, timeout=2.0) as response:
+            return f"; /readyz says {response.status}"
+    except OSError as error:
+        # A 503 is an HTTPError, which is an OSError that carries the answer.
+        read = getattr(error, "read", None)
+        return f"; /readyz says {read().decode(errors='replace')[:200]}" if read is not None else ""
