@@ -1,7 +1,7 @@
 """`python -m servers.memory`: run the memory server, or check its options (`--check-options`).
 
-It decides which sources the settings come from. The imports that take long are made only when the server really runs,
-so that checking options stays quick.
+It decides which sources the settings come from. The imports that take long are made only when the server
+really runs, so that checking options stays quick.
 """
 
 import os

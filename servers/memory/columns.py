@@ -1,16 +1,17 @@
 """Memories as columns of tensors that grow at the tail, the way a search reads them.
 
-It decides how the columns lie in memory and when a row becomes visible; it does not know what is searched. One thread
-writes; any number read, each through a `View` taken once. A view never changes its length, so a reader is not
-disturbed by appends; only the marks of deleted rows change under it, one byte at a time.
+It decides how the columns lie in memory and when a row becomes visible; it does not know what is searched.
+One thread writes; any number read, each through a `View` taken once. A view never changes its length, so a
+reader is not disturbed by appends; only the marks of deleted rows change under it, one byte at a time.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from servers.memory.store.base import Columns
 
@@ -25,8 +26,8 @@ FIRST_CAPACITY: Final = 1024
 class View:
     """The first `rows` rows: unit vectors float32 (rows, d), and beside them one value per row.
 
-    `namespaces` (int32) are codes, `significances` float64, times int64 in epoch ms, `alive` is False for deleted rows.
-    `ids` may be longer than `rows`.
+    `namespaces` (int32) are codes, `significances` float64, times int64 in epoch ms, `alive` is False for
+    deleted rows. `ids` may be longer than `rows`.
     """
 
     rows: int
@@ -92,7 +93,7 @@ class TensorColumns:
             self._tensors["alive"][self._torch.tensor(known, device=self._device)] = alive
         return [seq for seq in seqs if seq not in self._rows]
 
-    def _arrays(self, columns: Columns) -> dict[str, np.ndarray]:
+    def _arrays(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
         codes = [self._codes.setdefault(namespace, len(self._codes)) for namespace in columns.namespaces]
         return {
             "vectors": unit(columns.vectors),
@@ -124,8 +125,8 @@ class TensorColumns:
         return View(rows, self._ids, **{name: tensor[:rows] for name, tensor in self._tensors.items()})
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Return the rows of a float32 array (n, d) at length 1; the length is taken in float64, zero rows stay zero."""
+def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the rows of a float32 array (n, d) at length 1, measured in float64; zero rows stay zero."""
     wide = vectors.astype(np.float64)
     lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
     return (wide / np.where(lengths == 0.0, 1.0, lengths)).astype(np.float32)

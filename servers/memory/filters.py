@@ -8,8 +8,9 @@ A filter is an object whose parts must all hold::
      "metadata": {"project": "x", "stage": {"in": [1, 2]}, "cost.total": {"gte": 1, "lt": 5}}}
 
 `type` is one type or a list of which one must match. `tags` is one tag or a list that must all be there;
-`{"any": [...]}` asks for one of them. `since` and `until` bound the timestamp, both inclusive. `timestamp` takes
-the range operators. Any other key is a metadata field, as if written inside `metadata`; a dot goes one object deeper.
+`{"any": [...]}` asks for one of them. `since` and `until` bound the timestamp, both inclusive. `timestamp`
+takes the range operators. Any other key is a metadata field, as if written inside `metadata`; a dot goes
+one object deeper.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Group commit: one thread that takes whatever queued up while it was committing, and commits it as one.
 
-It decides which jobs share a commit and when their waiters learn of it; it does not know what a job writes. A lone job
-never waits for company; under load every sync carries all that arrived during the last one.
+It decides which jobs share a commit and when their waiters learn of it; it does not know what a job writes.
+A lone job never waits for company; under load every sync carries all that arrived during the last one.
 """
 
 import asyncio
@@ -38,9 +38,9 @@ class _Waiting(Generic[J, R]):
 class GroupCommit(Generic[J, R]):
     """Runs `commit` on groups of jobs in one named thread, from construction until `close`.
 
-    `commit` returns one result or RequestError per job, in order, or raises: then every job of the group gets that
-    error and the thread goes on, except after `Diverged`, which ends it. A group holds at most `group_rows` rows, one
-    job at least; at most `queue_rows` rows wait.
+    `commit` returns one result or RequestError per job, in order, or raises: then every job of the group
+    gets that error and the thread goes on, except after `Diverged`, which ends it. A group holds at most
+    `group_rows` rows, one job at least; at most `queue_rows` rows wait.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class GroupCommit(Generic[J, R]):
     async def submit(self, job: J, rows: int = 1) -> R:
         """Have a job of that many rows committed and return its result once it is on the disk.
 
-        Cancelling the caller does not withdraw the job: a client that goes away mid-commit leaves a whole memory or,
-        if it never came this far, none. Raises what the job raised, Overloaded, or ShuttingDown.
+        Cancelling the caller does not withdraw the job: a client that goes away mid-commit leaves a whole
+        memory or, if it never came this far, none. Raises what the job raised, Overloaded, or ShuttingDown.
         """
         loop = asyncio.get_running_loop()
         waiting: _Waiting[J, R] = _Waiting(job, rows, loop.create_future(), loop)
@@ -73,7 +73,7 @@ class GroupCommit(Generic[J, R]):
                 raise ShuttingDown("The memory store takes no more changes: it is closing.")
             if self._queue and self._queued_rows + rows > self._queue_rows:
                 raise Overloaded(
-                    f"{self._queued_rows} memories wait to be written, the most that may; nothing was queued.",
+                    f"{self._queued_rows} memories wait to be written, as many as may; nothing was queued.",
                     details={"depth": self._queued_rows, "limit": self._queue_rows},
                     retry_after=RETRY_S,
                 )

@@ -1,7 +1,7 @@
 """One function per command of the memory server (protocol.md section 4).
 
-It decides how a validated request becomes work and how the result becomes a payload. It does not know connections,
-threads or SQL.
+It decides how a validated request becomes work and how the result becomes a payload. It does not know
+connections, threads or SQL.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ class Handlers:
         )
 
     async def store(self, context: RequestContext, request: StoreRequest) -> Payload:
-        """Embed what comes without a vector, have it scored and written, and answer once it is on the disk."""
+        """Embed what comes without a vector, have it scored and written; answer once it is on the disk."""
         self._check_sizes(request)
         texts = [item.text for item in request.items if item.embedding is None]
         vectors: list[Vector] = []
@@ -109,7 +109,7 @@ class Handlers:
         found = await self._memories.find_many(request.all_ids)
         missing = [memory_id for memory_id in request.all_ids if memory_id not in found]
         if request.ids is None and missing:
-            raise _not_found(missing)
+            raise _not_found(missing, "`list` shows the ids that exist")
         objects = [memory_object(found[key], request.include) for key in request.all_ids if key in found]
         single = {"memory": objects[0]} if request.ids is None else {}
         return single | {"memories": objects, "count": len(objects), "missing": missing}
@@ -117,12 +117,13 @@ class Handlers:
     async def delete(self, context: RequestContext, request: IdsRequest) -> Payload:
         """Hide the memories of the ids; `restore` brings them back."""
         outcome = await self._memories.change(DeleteJob(request.all_ids))
-        return self._changed("deleted", outcome, request)
+        return self._changed("deleted", outcome, request, "`list` shows the ids that can be deleted")
 
     async def restore(self, context: RequestContext, request: IdsRequest) -> Payload:
         """Bring deleted memories back."""
         outcome = await self._memories.change(RestoreJob(request.all_ids))
-        return self._changed("restored", outcome, request)
+        hint = "`list` with deleted = true shows the ids that can be restored"
+        return self._changed("restored", outcome, request, hint)
 
     async def page(self, context: RequestContext, request: ListRequest) -> Payload:
         """Answer one page of all memories, newest stored first."""
@@ -180,7 +181,8 @@ class Handlers:
             return None
         require_length(query, self._settings.max_text_chars, field_name="query")
         embedded = await self._worker.embed([query], deadline=deadline)
-        return embedded.vectors[0]
+        vector: Vector = embedded.vectors[0]
+        return vector
 
     def _weights(self, request: RetrieveRequest) -> RankWeights:
         given = request.weights.model_dump(exclude_none=True)
@@ -194,19 +196,15 @@ class Handlers:
             "device": self._worker.info.device,
         }
 
-    def _changed(self, verb: str, outcome: Outcome, request: IdsRequest) -> Payload:
+    def _changed(self, verb: str, outcome: Outcome, request: IdsRequest, hint: str) -> Payload:
         if request.ids is None and not outcome.memories:
-            raise _not_found(outcome.missing)
+            raise _not_found(outcome.missing, hint)
         ids = [memory.id for memory in outcome.memories]
         return {verb: len(ids), "ids": ids, "missing": outcome.missing, "stats": self._counts_object(outcome)}
 
 
-def _not_found(ids: Sequence[str]) -> NotFound:
-    return NotFound(
-        f"No memory has the id {ids[0]!r}, or it is not in the state that this command changes. `list` shows the ids; "
-        "with deleted = true, those that can be restored.",
-        details={"ids": ids},
-    )
+def _not_found(ids: Sequence[str], hint: str) -> NotFound:
+    return NotFound(f"There is no such memory: {ids[0]!r}; {hint}.", details={"ids": list(ids)})
 
 
 def _drafts(items: Sequence[StoreItem], embedded: Sequence[Vector], now_ms: int) -> list[Draft]:

@@ -1,15 +1,16 @@
-"""Exact search over all memories on a torch device: similarity, significance, recency and filters in one pass.
+"""Exact search over all memories on a torch device: similarity, significance, recency, filters in one pass.
 
-It decides which memories match and in which order; it does not know texts, disks or the wire. The scan in float32 only
-picks candidates, with a margin wider than its rounding error; their scores are then computed again in float64, so that
-results and ties are the same on every device and equal to a plain sort (no approximate index is involved).
+It decides which memories match and in which order; it does not know texts, disks or the wire. The scan in
+float32 only picks candidates, with a margin wider than its rounding error; their scores are then computed
+again in float64, so that results and ties are the same on every device and equal to a plain sort (no
+approximate index is involved).
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ class VectorIndex:
         self._columns.append(columns)
 
     def remove(self, seqs: Sequence[int]) -> None:
-        """Hide these memories from every search that begins after this call; unknown ones are hidden already."""
+        """Hide these memories from every search that begins after this call; unknown ones are already."""
         self._columns.mark(list(seqs), alive=False)
 
     def revive(self, columns: Columns) -> None:
@@ -69,7 +70,7 @@ class VectorIndex:
     def nearest(
         self, vectors: npt.NDArray[np.float32], namespaces: Sequence[str], now_ms: int
     ) -> list[Neighbour | None]:
-        """Return, for every row of `vectors`, the most similar visible memory of its namespace (None: it is empty)."""
+        """Return, for every row of `vectors`, the nearest visible memory of its namespace (None: none is)."""
         view = self._columns.view
         found: list[Neighbour | None] = []
         step = max(1, NEAREST_CELLS // max(1, view.rows))
@@ -187,8 +188,8 @@ class VectorIndex:
 
 
 def _margin(dimensions: int, weights: RankWeights) -> float:
-    # Twice the worst rounding error of a float32 dot product of unit vectors and of the sums around it (Higham,
-    # Accuracy and Stability of Numerical Algorithms, section 3.1).
+    # Twice the worst rounding error of a float32 dot product of unit vectors and of the sums around it
+    # (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
     scale = weights.relevance + weights.significance + weights.recency
     return 2.0 * (dimensions + 8) * 2.0**-24 * scale
 
@@ -205,8 +206,9 @@ def _similarities(
     return products
 
 
-def _numpy(tensor: torch.Tensor) -> npt.NDArray[np.generic]:
-    return tensor.cpu().numpy()
+def _numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = tensor.cpu().numpy()
+    return array
 
 
 def _chosen(columns: Columns, rows: Sequence[int]) -> Columns:

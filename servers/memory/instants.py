@@ -16,8 +16,8 @@ LATEST_MS: Final = 253_402_300_799_999
 def instant_ms(value: object) -> int:
     """Return `value` as epoch milliseconds: a number of milliseconds, or ISO-8601 text (without zone: UTC).
 
-    Fractions of a millisecond are cut off. Raises ValueError, with the reason as text, for anything else and for
-    instants outside the years 1…9999.
+    Fractions of a millisecond are cut off. Raises ValueError, with the reason as text, for anything else
+    and for instants outside the years 1…9999.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be ISO-8601 text or a number of milliseconds since 1970")

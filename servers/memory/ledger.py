@@ -62,8 +62,8 @@ Job = StoreJob | DeleteJob | RestoreJob
 class Outcome:
     """What a job did: `memories` one per draft or per id that was changed, and what the index must follow.
 
-    `missing` are ids that name nothing to change. After the commit, `visible` and `active` count the memories shown
-    and those among them that reach the significance threshold.
+    `missing` are ids that name nothing to change. After the commit, `visible` and `active` count the
+    memories shown and those among them that reach the significance threshold.
     """
 
     memories: list[Memory] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Outcome:
 
 
 class Ledger:
-    """Commits groups of jobs to `store` and then to `index`; `now_ms` tells the time in epoch milliseconds."""
+    """Commits groups of jobs to `store`, then to `index`; `now_ms` tells the time in epoch milliseconds."""
 
     def __init__(self, store: Store, index: VectorIndex, rules: Rules, now_ms: Callable[[], int]) -> None:
         self._store = store
@@ -87,7 +87,8 @@ class Ledger:
     def commit(self, jobs: Sequence[Job]) -> list[Outcome | RequestError]:
         """Commit the jobs in order with one sync; returns an outcome, or the error that undid that job alone.
 
-        Raises StorageFull or StorageError when nothing of the group was kept, Diverged when it was but cannot be shown.
+        Raises StorageFull or StorageError when nothing of the group was kept, Diverged when it was but
+        cannot be shown.
         """
         drafts = [draft for job in jobs if isinstance(job, StoreJob) for draft in job.drafts]
         self._index.reserve(len(drafts))
@@ -185,7 +186,7 @@ def _repeated(known: Memory, wanted: Memory) -> Memory:
     if known.text == wanted.text and known.namespace == wanted.namespace:
         return replace(known, deleted_at_ms=None)
     raise InvalidRequest(
-        f"id: {wanted.id!r} already belongs to another memory (namespace {known.namespace!r}); an id may be repeated "
-        "only with the same text. Choose another id.",
+        f"id: {wanted.id!r} already belongs to another memory (namespace {known.namespace!r}); an id may be "
+        "repeated only with the same text. Choose another id.",
         details={"field": "id", "id": wanted.id, "namespace": known.namespace},
     )

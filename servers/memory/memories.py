@@ -1,7 +1,8 @@
 """The memories of one process: opens the store, keeps the index beside it, and answers reads and writes.
 
-It decides what runs where (the loop, one thread that writes, a few that read) and in which order things start and end.
-It does not know the wire. What a write means is `servers.memory.ledger`'s, what a search means `index`'s.
+It decides what runs where (the loop, one thread that writes, a few that read) and in which order things
+start and end. It does not know the wire. What a write means is `servers.memory.ledger`'s, what a search
+means `index`'s.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from servers.embedding.engine import ModelInfo
 from servers.embedding.worker import EmbeddingWorker
 from servers.errors import StoreOpening
 from servers.memory.filters import EVERYTHING, Filter
@@ -74,7 +76,7 @@ class Memories:
         await self._worker.start(self._readiness.enter)
         info = self._worker.info
         self._readiness.enter("index", 0.0)
-        await self._read(lambda: self._build_index(ModelMark(info.name, info.dimensions), info.device))
+        await self._read(lambda: self._build_index(_mark(info), info.device))
         self._readiness.ready(info.device)
 
     async def stop(self) -> None:
@@ -154,6 +156,11 @@ class Memories:
         memories = store.fetch([hit.seq for hit in found.hits])
         hits = [(hit, memories[hit.seq]) for hit in found.hits if hit.seq in memories]
         return Retrieved(hits, found.total, found.hidden)
+
+
+def _mark(info: ModelInfo) -> ModelMark:
+    # The debug engine's hashes must never be taken for the vectors of the model whose name it borrows.
+    return ModelMark(info.name if info.backend != "debug" else "debug", info.dimensions)
 
 
 def _opened(part: T | None) -> T:

@@ -1,7 +1,7 @@
 """How new each memory of a group is: against what is shown already and against the group's earlier ones.
 
-It decides which neighbour counts; it does not know how far a group will get. Only memories that were accepted count,
-so a refused batch leaves no trace in the surprise of what follows it.
+It decides which neighbour counts; it does not know how far a group will get. Only memories that were
+accepted count, so a refused batch leaves no trace in the surprise of what follows it.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The requests of the memory server as typed, validated models (protocol.md section 4).
 
-It decides what may be asked: names, types, ranges. `null` means the same as leaving a field out, unknown fields are
-ignored. It does not know what is stored, nor what the model's dimensions are.
+It decides what may be asked: names, types, ranges. `null` means the same as leaving a field out, unknown
+fields are ignored. It does not know what is stored, nor what the model's dimensions are.
 """
 
 import math
@@ -39,7 +39,7 @@ Include = Literal["embedding", "score", "explain"]
 
 
 def write_cursor(seq: int) -> str:
-    """Return the cursor of the page that comes after the memory with that seq; clients hand it back as it is."""
+    """Return the cursor of the page after the memory with that seq; clients hand it back as it is."""
     return f"c{seq:x}"
 
 
@@ -118,7 +118,7 @@ class StoreItem(Request):
 
 
 class StoreRequest(Request):
-    """`store`: one memory, or `items` with many. `namespace` and `timestamp` beside `items` hold for all of them."""
+    """`store`: one memory, or `items` with many; `namespace` and `timestamp` beside `items` hold for all."""
 
     items: Annotated[list[StoreItem], Field(min_length=1)]
     is_batch: bool
@@ -128,8 +128,7 @@ class StoreRequest(Request):
     def _one_or_many(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
         """A single memory is validated as itself, so that an error names `text`, not `items.0.text`."""
         if not isinstance(data, Mapping) or data.get("items") is None:
-            item = StoreItem.model_validate(data)
-            return cls.model_construct(items=[item], is_batch=False)
+            return validate({"items": [StoreItem.model_validate(data)], "is_batch": False})
         if data.get("text") is not None:
             raise ValueError("give either text or items, not both")
         shared = {key: data[key] for key in ("namespace", "timestamp") if data.get(key) is not None}
@@ -166,7 +165,7 @@ class Filtered(Request):
 
 
 class RetrieveRequest(Filtered):
-    """`retrieve`: the memories that matter most, or that matter most for a query. A blank query counts as none."""
+    """`retrieve`: the memories that matter most, or most for a query; a blank query counts as none."""
 
     count: Count = 5
     min_significance: Share = 0.0
@@ -204,7 +203,7 @@ class IdsRequest(Request):
 
 
 class ListRequest(Filtered):
-    """`list`: every memory, newest stored first, page by page; `deleted` lists what can be restored instead."""
+    """`list`: every memory, newest stored first, page by page; `deleted`: what can be restored instead."""
 
     limit: Count = 50
     cursor: Annotated[int, BeforeValidator(read_cursor)] | None = None

@@ -11,7 +11,7 @@ from typing import Final
 from servers.scoring_terms import INFORMATION_WEIGHT, SURPRISE_WEIGHT
 
 HALF_LIFE_DAYS: Final = 30.0
-"""Age in days at which recency has halved; the exponential decay follows Generative Agents (arXiv 2304.03442)."""
+"""Age in days at which recency has halved; exponential decay as in Generative Agents (arXiv 2304.03442)."""
 
 DAY_MS: Final = 86_400_000
 """Milliseconds in a day."""
@@ -38,8 +38,8 @@ class RankWeights:
 class Rules:
     """The numbers that new memories are scored by.
 
-    A memory is active from `significance_threshold` (0…1) on, and a duplicate of its nearest neighbour from the cosine
-    `duplicate_similarity` on.
+    A memory is active from `significance_threshold` (0…1) on, and a duplicate of its nearest neighbour from
+    the cosine `duplicate_similarity` on.
     """
 
     weights: SignificanceWeights
@@ -53,7 +53,7 @@ def weigh_significance(surprise: float, information: float, weights: Significanc
 
 
 def recency(age_ms: float, half_life_ms: float) -> float:
-    """Return 2^(-age / half life), in 0…1: 1.0 for something new or dated in the future, 0.5 after one half life.
+    """Return 2^(-age / half life), in 0…1: 1.0 for what is new or in the future, 0.5 after one half life.
 
     It only ranks; nothing is ever deleted for being old. `half_life_ms` must be above 0.
     """
@@ -61,5 +61,5 @@ def recency(age_ms: float, half_life_ms: float) -> float:
 
 
 def rank(relevance: float, significance: float, recency: float, weights: RankWeights) -> float:
-    """Return the score of one memory for a query: the weighted sum of relevance (-1…1), significance and recency (0…1)."""
+    """Return the score of a memory for a query: weights · (relevance -1…1, significance 0…1, recency 0…1)."""
     return weights.relevance * relevance + weights.significance * significance + weights.recency * recency

@@ -12,15 +12,19 @@ import numpy.typing as npt
 from servers.memory.scoring import DAY_MS, HALF_LIFE_DAYS, RankWeights
 
 Sort = Literal["significance", "recent", "relevance"]
-"""significance: significance, newest, id. recent: newest, significance, id. relevance: score, then like significance."""
+"""What comes first, then second and third; each from high to low, only the id ascending.
+
+significance: significance, timestamp, id. recent: timestamp, significance, id. relevance: score, then as
+significance does.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
     """One search in one namespace as of `now_ms` (what has expired by then is hidden).
 
-    `query` is a float32 vector of any length above zero, needed for the sort "relevance" and for similarities.
-    `allowed` restricts it to these seqs (int64, None: all). `min_significance` is inclusive.
+    `query` is a float32 vector of any length above zero, needed for the sort "relevance" and for
+    similarities. `allowed` restricts it to these seqs (int64, None: all). `min_significance` is inclusive.
     """
 
     namespace: str
@@ -55,7 +59,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The hits of one page, in order; `total` counts all matches, `hidden` those that only significance left out."""
+    """The hits of one page, in order; `total` counts all matches, `hidden` those below the significance."""
 
     hits: list[Hit]
     total: int

@@ -1,7 +1,7 @@
 """The options of the memory server, and what `--check-options` finds beyond their shape.
 
-It decides their names, ranges and defaults (documented with their source in protocol.md section 4); it imports
-nothing heavy, since the launcher runs it before every start.
+It decides their names, ranges and defaults (documented with their source in protocol.md section 4); it
+imports nothing heavy, since the launcher runs it before every start.
 """
 
 import os

@@ -13,7 +13,7 @@ from servers.memory.store.base import StoreInfo
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Facts about the memories: those shown, those of them above the threshold, rows waiting for their commit."""
+    """Facts about the memories: those shown, those above the threshold, rows that wait for their commit."""
 
     visible: int
     active: int
@@ -24,7 +24,7 @@ class Counts:
 def stats_object(
     shared: Mapping[str, Any], embedding: Mapping[str, Any], counts: Counts | None, settings: MemorySettings
 ) -> dict[str, Any]:
-    """Return the payload; `shared` is the telemetry's, `embedding` the worker's; without `counts` these are null."""
+    """Return the payload from the telemetry's `shared`, the worker's `embedding`, and `counts`."""
     merged = {
         **shared,
         **{name: embedding[name] for name in ("device", "model", "dimensions", "queue")},

@@ -1,6 +1,7 @@
 """How a memory looks on the wire (protocol.md section 4, "A memory").
 
-Pure. Every field is always there, since clients read them without a check; it does not know where memories come from.
+Pure. Every field is always there, since clients read them without a check; it does not know where memories
+come from.
 """
 
 from collections.abc import Set as AbstractSet
@@ -32,7 +33,7 @@ def memory_object(memory: Memory, include: AbstractSet[str] = frozenset()) -> di
 
 
 def hit_object(hit: Hit, memory: Memory, weights: RankWeights, include: AbstractSet[str]) -> dict[str, Any]:
-    """Return a found memory as an object: `similarity` only with a query, `score` and `explain` if included."""
+    """Return a found memory: `similarity` only with a query, `score` and `explain` only if included."""
     shown = memory_object(memory, include)
     if hit.similarity is not None:
         shown["similarity"] = hit.similarity

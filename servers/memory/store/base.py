@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from servers.errors import RequestError
-from servers.memory.filters import Filter
+from servers.memory.filters import EVERYTHING, Filter
 
 T = TypeVar("T")
 
@@ -48,8 +48,9 @@ class Memory:
 class Columns:
     """What searching needs of n memories, column by column: row i of each belongs to the same memory.
 
-    `ids` and `namespaces` have n entries; `seqs`, `timestamps_ms` and `expires_at_ms` are int64 of shape (n,), with
-    `NEVER_MS` for no expiry; `significances` is float64 (n,); `vectors` is float32 (n, dimensions).
+    `ids` and `namespaces` have n entries; `seqs`, `timestamps_ms` and `expires_at_ms` are int64 of shape
+    (n,), with `NEVER_MS` for no expiry; `significances` is float64 (n,); `vectors` is float32 (n,
+    dimensions).
     """
 
     ids: list[str]
@@ -114,7 +115,7 @@ class PageQuery:
     limit: int
     now_ms: int
     before_seq: int | None = None
-    wanted: Filter = Filter()
+    wanted: Filter = EVERYTHING
     deleted: bool = False
 
 
@@ -130,7 +131,7 @@ class Transaction(Protocol):
     """What one operation may do inside a group; it sees its own writes and those of earlier operations."""
 
     def find(self, memory_id: str) -> Memory | None:
-        """Return the memory of that id, deleted or not, or None. Raises StorageError if its row is damaged."""
+        """Return the memory of that id, deleted or not, or None. Raises StorageError if it is damaged."""
 
     def insert(self, memory: Memory) -> Memory:
         """Add a memory whose id is not taken; returns it with its `seq`."""
@@ -147,7 +148,7 @@ class Store(Protocol):
     """
 
     def bind_model(self, model: ModelMark) -> None:
-        """Record the model, or check it against the recorded one; StoreUnusable if its vectors would not compare."""
+        """Record the model, or check it against the recorded one. Raises StoreUnusable if they differ."""
 
     def apply(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | RequestError]:
         """Run the operations in order in one transaction and return once it is on disk (one sync for all).
@@ -160,10 +161,10 @@ class Store(Protocol):
         """Return how many memories are not deleted."""
 
     def scan(self, rows_per_step: int) -> Iterator[Columns]:
-        """Yield every memory that is not deleted, by `seq`, without damaged ones (they are counted and logged)."""
+        """Yield every memory that is not deleted, by `seq`; damaged ones are counted, logged, left out."""
 
     def fetch(self, seqs: Sequence[int]) -> dict[int, Memory]:
-        """Return the memories of these seqs, deleted or not; those that do not exist or are damaged are left out."""
+        """Return the memories of these seqs, deleted or not; unknown and damaged ones are left out."""
 
     def find_many(self, ids: Sequence[str]) -> dict[str, Memory]:
         """Return the memories of these ids that are not deleted; damaged ones are left out."""

@@ -1,7 +1,8 @@
 """The open file of the SQLite store: one writing connection, reading connections as threads need them.
 
-It decides how a connection is set up and when it is given up; it does not know what is read or written. Only the writer
-checkpoints, and it is never two at once: SQLite before 3.51.3 could corrupt a file whose log was reset by two.
+It decides how a connection is set up and when it is given up; it does not know what is read or written.
+Only the writer checkpoints, and it is never two at once: SQLite before 3.51.3 could corrupt a file whose
+log was reset by two.
 """
 
 import queue
@@ -25,7 +26,7 @@ WAL_LIMIT_BYTES: Final = 64 << 20
 
 
 class Connections:
-    """Connections to one file; `vfs` names a registered SQLite VFS. Opens the writer at once; raises apsw.Error."""
+    """Connections to one file; opens the writer at once. `vfs` names a SQLite VFS. Raises apsw.Error."""
 
     def __init__(self, file: Path, vfs: str | None = None) -> None:
         self._file = file
@@ -38,8 +39,8 @@ class Connections:
     def writing(self) -> Iterator[apsw.Connection]:
         """Give the writer inside a transaction that is on the disk when the block ends; one thread at a time.
 
-        Any error gives the connection up, and with it the transaction: the kernel reports a failed fsync once and
-        drops the pages, so the file must be opened afresh before anything else is promised.
+        Any error gives the connection up, and with it the transaction: the kernel reports a failed fsync
+        once and drops the pages, so the file must be opened afresh before anything else is promised.
         """
         if self._is_closed:
             raise StorageError("The store is closed.")
@@ -61,7 +62,7 @@ class Connections:
 
     @contextmanager
     def reading(self) -> Iterator[apsw.Connection]:
-        """Give a connection that only reads, to this thread alone for the block; it sees what is committed."""
+        """Give a connection that only reads, to this thread alone; it sees what is committed."""
         if self._is_closed:
             raise StorageError("The store is closed.")
         try:

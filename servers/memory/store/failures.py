@@ -31,8 +31,8 @@ RETRY_FULL_S: Final = 5.0
 """When to try again on a full disk, in seconds: space comes back at the pace of people."""
 
 RESTORE: Final = (
-    "stop the server, move memory.db, memory.db-wal and memory.db-shm aside (they may still be readable with the "
-    "sqlite3 command `.recover`), put a backup in place as memory.db, start again; without a backup, start with "
+    "stop the server, move memory.db, memory.db-wal and memory.db-shm aside (the sqlite3 command `.recover` "
+    "may still read them), put a backup in place as memory.db, start again; without a backup, start with "
     "another folder through the option `path`"
 )
 """How a person gets a damaged store going again."""
@@ -46,7 +46,7 @@ def disk_failures(file: Path) -> Iterator[None]:
     except apsw.FullError as error:
         log.error("the disk of %s is full: nothing more can be stored (%s)", file, error)
         raise StorageFull(
-            f"The disk that holds {file} is full: nothing was stored. Reading goes on; free some space and repeat.",
+            f"The disk of {file} is full: nothing was stored. Reading goes on; free some space and repeat.",
             retry_after=RETRY_FULL_S,
         ) from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -78,7 +78,7 @@ def opening_failures(file: Path) -> Iterator[None]:
         raise StoreUnusable(
             f"the memory store cannot be opened ({error})",
             where=str(file),
-            mend="check that the folder belongs to this user and can be written, or set the option `path` to another",
+            mend="check that this user may write to the folder, or set the option `path` to another",
         ) from error
 
 

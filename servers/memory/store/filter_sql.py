@@ -1,7 +1,8 @@
 """A `Filter` as a condition of SQLite's SQL, always with bound values.
 
-It decides which SQL means which filter; it does not know which rows are deleted or which namespace is asked for.
-Comparisons are strict about JSON types: 1 is not true, "1" is not 1, and a missing field equals null only.
+It decides which SQL means which filter; it does not know which rows are deleted or which namespace is asked
+for. Comparisons are strict about JSON types: 1 is not true, "1" is not 1, and a missing field equals null
+only.
 """
 
 from typing import Any, Final
@@ -12,7 +13,7 @@ _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 def condition_of(wanted: Filter) -> tuple[str, list[Any]]:
-    """Return a SQL condition over the table `memories` and the values to bind, in order; "1" if all may pass."""
+    """Return a SQL condition over the table `memories` and the values to bind, in order."""
     parts: list[tuple[str, list[Any]]] = []
     if wanted.types:
         parts.append((f"type IN ({_marks(wanted.types)})", list(wanted.types)))

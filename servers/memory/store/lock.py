@@ -1,7 +1,7 @@
 """One process at a time in a data folder: a kernel lock on a file that names its holder.
 
-It decides who may open the folder; it does not know what lies in it. The lock is the kernel's (`flock`), so it ends
-with the process, however that ends; the text in the file only names the holder.
+It decides who may open the folder; it does not know what lies in it. The lock is the kernel's (`flock`), so
+it ends with the process, however that ends; the text in the file only names the holder.
 """
 
 import fcntl

@@ -1,7 +1,7 @@
-"""How a memory becomes a row of the SQLite store and comes back, with a checksum over everything that was acknowledged.
+"""How a memory becomes a row of the SQLite store and comes back, with a checksum over all of it.
 
-It decides the byte format of a row; it does not know connections or transactions. SQLite's pages carry no checksum,
-so a flipped bit on the disk would otherwise be served as truth.
+It decides the byte format of a row; it does not know connections or transactions. SQLite's pages carry no
+checksum, so a flipped bit on the disk would otherwise be served as truth.
 """
 
 import zlib
@@ -21,7 +21,8 @@ COLUMNS: Final = (
 
 INSERT: Final = (
     "INSERT INTO memories (id, namespace, text, timestamp_ms, significance, surprise, type, tags, metadata, "
-    "duplicate_of, expires_at_ms, vector, checksum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq"
+    "duplicate_of, expires_at_ms, vector, checksum) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq"
 )
 """Adds what `to_row` returns."""
 
@@ -80,7 +81,7 @@ def from_row(row: Row) -> Memory:
 
 
 def to_columns(rows: Sequence[Row]) -> Columns:
-    """Return the columns of at least one intact row, in their order; much faster than going through `Memory`."""
+    """Return the columns of at least one intact row, in their order; faster than through `Memory`."""
     joined = b"".join(row[_VECTOR] for row in rows)
     return Columns(
         ids=[row[0] for row in rows],

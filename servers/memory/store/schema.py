@@ -1,7 +1,7 @@
 """The tables of the SQLite store and the steps that bring an older file up to date.
 
-It decides what a version of the schema is; it does not know who opens the file or when. `user_version` holds the
-version, `application_id` says that the file is ours.
+It decides what a version of the schema is; it does not know who opens the file or when. `user_version`
+holds the version, `application_id` says that the file is ours.
 """
 
 from typing import Final
@@ -50,9 +50,9 @@ def migrate(connection: apsw.Connection, file: str, steps: tuple[str, ...] = MIG
     _refuse_foreign(connection, version, file)
     if version > len(steps):
         raise StoreUnusable(
-            what=f"the memory store was written by a newer version (schema {version}, this program knows {len(steps)})",
+            what=f"a newer version wrote this memory store (schema {version}, known are up to {len(steps)})",
             where=file,
-            mend="install that newer version of lucid-launch again, or choose another folder with the option `path`",
+            mend="install the newer lucid-launch again, or choose another folder with the option `path`",
         )
     for number, step in enumerate(steps[version:], start=version + 1):
         with connection:

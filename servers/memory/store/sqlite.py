@@ -1,8 +1,8 @@
 """The store in one SQLite file: WAL, synchronous=FULL, one writer (design.md section 2).
 
-It decides how memories lie on the disk and when they count as written. It does not know threads beyond "one at a time
-writes", nor what vectors mean. Every commit ends with a sync of the write-ahead log, so what `apply` returned is on the
-disk (https://www.sqlite.org/pragma.html#pragma_synchronous).
+It decides how memories lie on the disk and when they count as written. It does not know threads beyond "one
+at a time writes", nor what vectors mean. Every commit ends with a sync of the write-ahead log, so what
+`apply` returned is on the disk (https://www.sqlite.org/pragma.html#pragma_synchronous).
 """
 
 import itertools
@@ -40,8 +40,9 @@ MAX_BOUND: Final = 500
 class SqliteStore:
     """A `Store` in `folder`/memory.db, held by this process alone until `close`.
 
-    Opening creates what is missing, waits at most `lock_wait_s` seconds for a dying predecessor, checks the file's
-    structure and brings an older schema up to date. Raises StoreUnusable. `vfs` names a registered SQLite VFS.
+    Opening creates what is missing, waits at most `lock_wait_s` seconds for a dying predecessor, checks the
+    file's structure and brings an older schema up to date. Raises StoreUnusable. `vfs` names a registered
+    SQLite VFS.
     """
 
     def __init__(self, folder: Path, *, vfs: str | None = None, lock_wait_s: float = LOCK_WAIT_S) -> None:
@@ -60,7 +61,7 @@ class SqliteStore:
     def bind_model(self, model: ModelMark) -> None:
         """Record the model, or check it against the recorded one; an empty store takes any model."""
         with opening_failures(self._file), self._connections.writing() as writer:
-            known = dict(writer.execute("SELECT name, value FROM properties").fetchall())
+            known = {str(row[0]): str(row[1]) for row in writer.execute("SELECT name, value FROM properties")}
             recorded = (known.get("model"), known.get("dimensions"))
             if recorded == (model.name, str(model.dimensions)):
                 return
@@ -106,7 +107,8 @@ class SqliteStore:
         is_deleted = "IS NOT NULL" if query.deleted else "IS NULL"
         before = 2**63 - 1 if query.before_seq is None else query.before_seq
         statement = (
-            f"SELECT {rows.COLUMNS} FROM memories WHERE namespace = ? AND seq < ? AND deleted_at_ms {is_deleted} "
+            f"SELECT {rows.COLUMNS} FROM memories "
+            f"WHERE namespace = ? AND seq < ? AND deleted_at_ms {is_deleted} "
             f"AND (expires_at_ms IS NULL OR expires_at_ms > ?) AND {condition} ORDER BY seq DESC LIMIT ?"
         )
         bound = [query.namespace, before, query.now_ms, *values, query.limit + 1]
@@ -189,8 +191,8 @@ class _SqliteTransaction:
         return None if row is None else rows.from_row(row)
 
     def insert(self, memory: Memory) -> Memory:
-        row = self._writer.execute(rows.INSERT, rows.to_row(memory)).fetchone()
-        return replace(memory, seq=int(row[0]))
+        ((seq,),) = self._writer.execute(rows.INSERT, rows.to_row(memory)).fetchall()
+        return replace(memory, seq=int(str(seq)))
 
     def set_deleted(self, memory_id: str, at_ms: int | None) -> None:
         self._writer.execute("UPDATE memories SET deleted_at_ms = ? WHERE id = ?", (at_ms, memory_id))
@@ -234,5 +236,6 @@ def _other_model(file: Path, recorded: tuple[str | None, str | None], model: Mod
         f"the memories were embedded with the model {recorded[0]} ({recorded[1]} dimensions); vectors of "
         f"{model.name} ({model.dimensions} dimensions) cannot be compared with them",
         where=str(file),
-        mend=f"set the option `model` to {recorded[0]}, or `path` to a new folder for {model.name}",
+        mend=f"set the option `model` to {recorded[0]} (`backend`, if that is debug), or `path` to a "
+        "new folder",
     )
