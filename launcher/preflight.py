@@ -214,12 +214,12 @@ def _notes(
     services: Iterable[Service], children: Mapping[str, PreparedChild], environ: Mapping[str, str]
 ) -> list[str]:
     notes = [child.gpu.note for child in children.values() if child.gpu.note is not None]
-    for child in children.values():
-        if child.fallback_port:
-            notes.append(
-                f"{child.name} listens on port {child.port}, since the first of {child.service.port} is taken; "
-                "clients that know only that one will not find it (--strict-ports refuses this)"
-            )
+    notes += [
+        f"{child.name} listens on port {child.port}, since the first of {child.service.port} is taken; "
+        "clients that know only that one will not find it (--strict-ports refuses this)"
+        for child in children.values()
+        if child.fallback_port
+    ]
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and any(isinstance(service.gpu, NamedGpus) for service in services):
         notes.append(f"CUDA_VISIBLE_DEVICES={visible} is set; the GPUs that the file names win over it")

@@ -1,17 +1,24 @@
 """The stack that runs against the file: what to start, restart, stop, update or keep, and why.
 
-Pure. Decides which settings a running child can take over without a restart. Knows nothing of processes.
+Pure. Decides which settings a running child can take over without a restart. A running service is known by
+the digests of its settings, which the status document carries, so that a light client can plan too. Knows
+nothing of processes.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from launcher.config_models import Service
+from launcher.config_resolved import resolved_service
 
-__all__ = ["LIVE_KEYS", "Action", "ActionKind", "changed_keys", "plan"]
+__all__ = ["LIVE_KEYS", "Action", "ActionKind", "Settings", "plan", "plan_from_settings", "settings_of"]
 
 ActionKind = Literal["start", "restart", "stop", "update", "keep"]
+Settings = Mapping[str, str]
+"""A digest for each key of a service; equal digests mean an equal setting."""
 
 # The supervisor itself uses these; all else is fixed when a child is spawned.
 LIVE_KEYS = frozenset({"depends_on", "health", "limits", "logs", "restart", "stop"})
@@ -26,42 +33,47 @@ class Action:
     reason: str
 
 
+def settings_of(service: Service) -> dict[str, str]:
+    """A short digest of each setting of `service`, by its name in config.yaml; no value can be read back."""
+    resolved = resolved_service(service)
+    resolved["open_files"] = service.limits.open_files  # a limit that only a new process can get
+    return {key: _digest(value) for key, value in resolved.items()}
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def plan(running: Mapping[str, Service], wanted: Mapping[str, Service]) -> tuple[Action, ...]:
     """One action for every service in either mapping; a service that is not enabled counts as absent.
 
     Stops come first, in reverse order of `running`, so that what is gone frees its ports; the others follow
     in the order of `wanted`. Planning again after the actions were carried out gives only `keep`.
     """
+    return plan_from_settings({name: settings_of(service) for name, service in running.items()}, wanted)
+
+
+def plan_from_settings(running: Mapping[str, Settings], wanted: Mapping[str, Service]) -> tuple[Action, ...]:
+    """As `plan`, with what runs given by `settings_of` each service."""
     is_wanted = {name: service for name, service in wanted.items() if service.enabled}
-    stops = [
-        Action(name, "stop", _why_stop(name, wanted))
-        for name in reversed(tuple(running))
-        if name not in is_wanted
-    ]
+    gone = [name for name in reversed(tuple(running)) if name not in is_wanted]
+    stops = (Action(name, "stop", _why_stop(name, wanted)) for name in gone)
     return (*stops, *(_action(name, running.get(name), service) for name, service in is_wanted.items()))
-
-
-def changed_keys(before: Service, after: Service) -> tuple[str, ...]:
-    """The YAML names of the keys whose values differ, in the order of the model."""
-    return tuple(
-        info.alias or name
-        for name, info in Service.model_fields.items()
-        if getattr(before, name) != getattr(after, name)
-    )
 
 
 def _why_stop(name: str, wanted: Mapping[str, Service]) -> str:
     return "is no longer enabled" if name in wanted else "is no longer in the file"
 
 
-def _action(name: str, before: Service | None, after: Service) -> Action:
+def _action(name: str, before: Settings | None, after: Service) -> Action:
     if before is None:
         return Action(name, "start", "is not running")
-    changed = changed_keys(before, after)
+    now = settings_of(after)
+    changed = [key for key in now if before.get(key) != now[key]]
     if not changed:
         return Action(name, "keep", "is unchanged")
-    listed = ", ".join(changed)
-    is_live = set(changed) <= LIVE_KEYS and before.limits.open_files == after.limits.open_files
-    if is_live:
+    listed = ", ".join("limits.open_files" if key == "open_files" else key for key in changed)
+    if set(changed) <= LIVE_KEYS:
         return Action(name, "update", f"{listed} changed; no restart is needed")
     return Action(name, "restart", f"{listed} changed")
