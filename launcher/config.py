@@ -5,7 +5,7 @@ its file says nothing. Knows nothing of the machine: whether a port is free or a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -30,7 +30,8 @@ class Config:
 
     `root` is the file's folder; relative paths are relative to it. `origins` tells for each dotted key of
     the resolved file where its value came from: `config.yaml:7:11`, `environment NAME` or `default`.
-    `lines` and `marks` are the file's text and the places of its values, for problems that are found later.
+    `lines` and `places` are the file's text and the marks of each value and its key, for problems that are
+    found later.
     """
 
     project: str
@@ -39,17 +40,17 @@ class Config:
     services: Mapping[str, Service]
     origins: Mapping[str, str]
     lines: tuple[str, ...] = ()
-    marks: Mapping[str, Mark] | None = None
+    places: Mapping[str, tuple[Mark, Mark]] = field(default_factory=dict)
 
     def mark(self, dotted_key: str) -> str | None:
         """The place of a value in the file (`config.yaml:7:11`); None for one that is not written there."""
-        mark = (self.marks or {}).get(dotted_key)
-        return None if mark is None else f"{self.path.name}:{mark.line}:{mark.column}"
+        place = self.places.get(dotted_key)
+        return None if place is None else f"{self.path.name}:{place[0].line}:{place[0].column}"
 
     def source(self, dotted_key: str) -> str:
         """The line of the file on which a value stands; empty for one that is not written there."""
-        mark = (self.marks or {}).get(dotted_key)
-        return "" if mark is None else self.lines[mark.line - 1]
+        place = self.places.get(dotted_key)
+        return "" if place is None else self.lines[place[0].line - 1]
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
@@ -68,12 +69,16 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     return reading.config(root)
 
 
-def locate_problem(config: Config, dotted_key: str, message: str) -> ConfigProblem:
-    """A problem found after loading, at the nearest place in the file that `dotted_key` leads to."""
+def locate_problem(config: Config, dotted_key: str, message: str, *, at_key: bool = False) -> ConfigProblem:
+    """A problem found after loading, at the nearest place in the file that `dotted_key` leads to.
+
+    The caret goes under the value, or under the key with `at_key` and when the value is not written.
+    """
     parts = dotted_key.split(".")
-    marks = config.marks or {}
     known = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
-    mark = next((marks[key] for key in known if key in marks), Mark(1, 1))
+    here = next((config.places[key] for key in known if key in config.places), (Mark(1, 1), Mark(1, 1)))
+    is_written = dotted_key in config.places
+    mark = here[1] if at_key or not is_written else here[0]
     source = config.lines[mark.line - 1] if mark.line <= len(config.lines) else ""
     return ConfigProblem(
         mark.line, mark.column, config.path.name, dotted_key, message, source=source, width=mark.width
@@ -184,18 +189,17 @@ class _Reading:
         folder = self.path.parent
         services: dict[str, Service] = {}
         origins: dict[str, str] = {"project": "default"}
-        marks: dict[str, Mark] = {}
+        places: dict[str, tuple[Mark, Mark]] = {}
         for name, draft in drafts.items():
             services[name] = _resolve(name, draft.keys, folder)
             origins |= dict.fromkeys(flatten(resolved_service(services[name]), draft.path), "default")
-            for key, mark, origin in origins_of(draft.tree, draft.path, self.path.name):
-                origins[key], marks[key] = origin, mark
-            marks[".".join(draft.path)] = draft.name_mark
+            for origin in origins_of(draft.tree, draft.path, draft.name_mark, self.path.name):
+                origins[origin.key], places[origin.key] = origin.text, (origin.mark, origin.key_mark)
         project = root.entries.get("project")
         if project is not None:
             origins["project"] = f"{self.path.name}:{project.mark.line}:{project.mark.column}"
         title = str(to_plain(project)) if project is not None else DEFAULT_PROJECT
-        return Config(title, self.path, folder, services, origins, self.lines, marks)
+        return Config(title, self.path, folder, services, origins, self.lines, places)
 
 
 def _worth_saying(problems: list[ConfigProblem]) -> list[ConfigProblem]:

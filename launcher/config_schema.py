@@ -70,7 +70,17 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
         for key, value in schema.items()
         if key not in ("$defs", "title") and not (key == "default" and value is None)
     }
-    return _or_variable(inlined)
+    return _or_variable(_never_null(inlined))
+
+
+def _never_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Absent is written by leaving the key out; an empty value is refused."""
+    choices = schema.get("anyOf")
+    if not isinstance(choices, list) or {"type": "null"} not in choices:
+        return schema
+    real = [choice for choice in choices if choice != {"type": "null"}]
+    beside = {key: value for key, value in schema.items() if key != "anyOf"}
+    return {**real[0], **beside} if len(real) == 1 else {**beside, "anyOf": real}
 
 
 def _properties(properties: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -79,8 +89,6 @@ def _properties(properties: dict[str, Any], definitions: dict[str, Any]) -> dict
 
 def _or_variable(schema: dict[str, Any]) -> dict[str, Any]:
     """A value that is no text may also come from a variable."""
-    if schema.get("type") == "null":
-        return schema
     is_fixed = "enum" in schema or "const" in schema
     if schema.get("type") in ("integer", "number", "boolean") or is_fixed:
         about = ("description", "default")

@@ -13,7 +13,7 @@ from launcher.interpolation import CHILD_VARIABLE, interpolate
 from launcher.yaml_marks import YamlProblem
 from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode, SequenceNode, resolve_plain
 
-__all__ = ["Located", "locate", "merge_defaults", "origins_of", "prepare_tree"]
+__all__ = ["Located", "Origin", "locate", "merge_defaults", "origins_of", "prepare_tree"]
 
 # Where the empty value (`null`) is a value of its own.
 _MAY_BE_EMPTY = ("options", "canary")
@@ -171,14 +171,26 @@ def _is_from_elsewhere(node: Node, parent: tuple[str, ...]) -> bool:
     return node.path[:1] == ("defaults",) and parent[:1] != ("defaults",)
 
 
-def origins_of(node: Node, path: tuple[str, ...], file: str) -> Iterator[tuple[str, Mark, str]]:
-    """(dotted key, mark, origin) for `node` and all below it; origin is `environment NAME` or the place."""
+@dataclass(frozen=True)
+class Origin:
+    """Where the value of a dotted key stands, and where it came from: a place, or `environment NAME`."""
+
+    key: str
+    mark: Mark
+    key_mark: Mark
+    text: str
+
+
+def origins_of(node: Node, path: tuple[str, ...], key_mark: Mark, file: str) -> Iterator[Origin]:
+    """The origin of `node`, whose key stands at `key_mark`, and of everything below it."""
     variable = node.origin if isinstance(node, ScalarNode) else None
     place = f"{file}:{node.mark.line}:{node.mark.column}"
-    yield ".".join(path), node.mark, place if variable is None else f"environment {variable}"
+    yield Origin(
+        ".".join(path), node.mark, key_mark, place if variable is None else f"environment {variable}"
+    )
     if isinstance(node, MappingNode):
         for key, value in node.entries.items():
-            yield from origins_of(value, (*path, key), file)
+            yield from origins_of(value, (*path, key), node.key_marks[key], file)
     elif isinstance(node, SequenceNode):
         for index, item in enumerate(node.items):
-            yield from origins_of(item, (*path, str(index)), file)
+            yield from origins_of(item, (*path, str(index)), item.mark, file)

@@ -52,7 +52,7 @@ def _mapping_lines(
 ) -> Iterator[str]:
     for key, value in mapping.items():
         here = (*path, key)
-        if value is None or value in ({}, []):
+        if _is_absent(value):
             continue
         if isinstance(value, Mapping):
             yield f"{indent}{_scalar(key)}:"
@@ -60,6 +60,13 @@ def _mapping_lines(
             continue
         origin = origins.get(".".join(here), "default")
         yield _commented(f"{indent}{_scalar(key)}: {_written(value, _is_argv(here))}", origin)
+
+
+def _is_absent(value: object) -> bool:
+    """Whether there is nothing to write: no value, or a mapping of nothing but such."""
+    if isinstance(value, Mapping):
+        return all(_is_absent(item) for item in value.values())
+    return value is None or value == []
 
 
 def _is_argv(path: tuple[str, ...]) -> bool:

@@ -113,7 +113,8 @@ def _sentence(item: Mapping[str, Any]) -> str:
 
 
 def _problem(config: Config, service: Service, item: Mapping[str, Any]) -> ConfigProblem:
-    return locate_problem(config, _key(service, item), _sentence(item))
+    is_unknown = item.get("code") == "unknown"
+    return locate_problem(config, _key(service, item), _sentence(item), at_key=is_unknown)
 
 
 def _missing_model(config: Config, service: Service, item: Mapping[str, Any]) -> ModelNotFound:
