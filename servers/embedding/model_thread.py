@@ -96,6 +96,11 @@ class ModelThread:
             self._changed.notify()
             return self._backlog.drain()
 
+    @property
+    def waiting(self) -> int:
+        """How many texts are queued and not yet in a batch."""
+        return len(self._backlog)
+
     def is_alive(self, stall_s: float) -> bool:
         """Tell whether the thread runs and its current batch has not been at it for more than `stall_s`."""
         since = self._busy_since

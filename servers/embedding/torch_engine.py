@@ -46,7 +46,10 @@ def load_torch_engine(files: ModelFiles, device: str, threads: int | None) -> "T
             trust_remote_code=False,
             model_kwargs={"dtype": torch.float32},
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (torch.OutOfMemoryError, torch.AcceleratorError) as error:
+        raise EngineBroken(f"the model {files.name!r} cannot be put on {place}") from error
+    except Exception as error:
+        # Loaders raise whatever their parsers do; the device's own errors are told apart above.
         raise ModelMissing(
             f"The model {files.name!r} does not load: {error}",
             where=str(files.path),

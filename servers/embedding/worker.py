@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
@@ -30,13 +30,20 @@ from servers.errors import (
 )
 from servers.settings import EmbeddingSettings
 
-__all__ = ["Embedded", "EmbeddingWorker", "Priority", "Timing"]
+__all__ = ["DeviceFailed", "Embedded", "EmbeddingWorker", "Priority", "Timing"]
 
 logger = logging.getLogger(__name__)
 
 TOKENIZER_THREADS: Final = 2
 STALL_S: Final = 120.0
 """A batch that takes longer than this means a hung device: the worker counts as dead."""
+
+
+class DeviceFailed(StartupError):
+    """The device cannot hold or run the model now; unlike other failed starts, trying again may help."""
+
+    code: ClassVar[str] = "E_DEVICE_FAILED"
+    exit_code: ClassVar[int] = 1
 
 
 class EmbeddingWorker:
@@ -61,12 +68,13 @@ class EmbeddingWorker:
         self._tokens_per_s: float | None = None
         self._failure: InternalError | None = None
         self._is_closing = False
+        self._has_stopped = False
 
     async def start(self, on_phase: Callable[[str, float | None], None]) -> None:
         """Load the model; returns when it has computed once.
 
         `on_phase` is called on the loop with import, load-model, warmup (and download) and a share of 0…1.
-        Raises `StartupError`: `ModelMissing`, `BadSettings`, or one saying that the engine cannot compute.
+        Raises `StartupError`: `ModelMissing`, `BadSettings`, or `DeviceFailed`, which may pass by itself.
         """
         loop = asyncio.get_running_loop()
         self._loaded: asyncio.Future[None] = loop.create_future()
@@ -81,9 +89,9 @@ class EmbeddingWorker:
         try:
             await self._loaded
         except EngineBroken as error:
-            raise StartupError(
-                f"The model loads, but {error}: {error.__cause__}",
-                where=f"{self._settings.model} on {self._settings.device}",
+            raise DeviceFailed(
+                f"The model cannot be used: {error}: {error.__cause__}",
+                where=f"model {self._settings.model}, device {self._settings.device}",
                 mend="Try `device: cpu`; `lucid-launch doctor` checks the device and the driver.",
             ) from error
 
@@ -229,6 +237,7 @@ class EmbeddingWorker:
             incident = uuid4().hex[:12]
             logger.critical("the model thread has died (incident %s)", incident, exc_info=error)
             self._failure = InternalError(incident, "The embedding engine has died")
+        self._has_stopped = True
         reason = self._failure or ShuttingDown("The server shut down before this was computed.")
         for request in tuple(self._requests):
             request.fail(reason)
@@ -237,7 +246,9 @@ class EmbeddingWorker:
 
     def is_alive(self) -> bool:
         """Tell whether texts can be embedded: the thread runs and its batch has not hung."""
-        return self._engine is not None and self._thread is not None and self._thread.is_alive(STALL_S)
+        if self._engine is None or self._thread is None or self._has_stopped:
+            return False
+        return self._thread.is_alive(STALL_S)
 
     def stats(self) -> dict[str, Any]:
         """Return the worker's part of the `stats` payload (protocol.md section 5)."""
@@ -252,7 +263,11 @@ class EmbeddingWorker:
             "dtype": info.dtype if info else None,
             "texts": self._meter.texts,
             "tokens": self._meter.tokens,
-            "queue": {"depth": self._admission.texts, "limit": self._admission.max_texts},
+            "queue": {
+                "depth": self._admission.texts,
+                "limit": self._admission.max_texts,
+                "waiting": self._thread.waiting if self._thread else 0,
+            },
             "latency_ms": self._meter.latency_ms(),
             "batch": self._meter.batch(),
         }

@@ -1,0 +1,119 @@
+"""Every engine keeps the promises of `Engine`: one suite, run against each of them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from servers.embedding.engine import Engine, Vectors
+from servers.embedding.loading import load_engine
+from servers.embedding.vectors import normalise
+from servers.settings import EmbeddingSettings
+
+BACKENDS = ["debug", pytest.param("torch", marks=pytest.mark.model)]
+
+TEXTS = [
+    "a",
+    "The harbour was quiet before the storm came in.",
+    "Der Hafen war still, bevor der Sturm kam.",
+    "港は静かだった。",
+    "😀 emoji \u0301 and \u200d joiners",
+    "tabs\tand\nnewlines\r\n  and   spaces",
+    "x" * 500,
+    "numbers 3.14159 and $symbols% & <tags>",
+    "word " * 120,
+    "long text that must be cut " * 200,
+]
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Each engine, loaded once for the module."""
+    settings = EmbeddingSettings(backend=request.param, device="cpu")
+    loaded = load_engine(settings, lambda phase, progress: None)
+    yield loaded
+    loaded.close()
+
+
+def embedded(engine: Engine, texts: list[str]) -> Vectors:
+    """Unit vectors of `texts` from one forward."""
+    return normalise(engine.forward(engine.tokenize(texts)))
+
+
+def test_vectors_have_the_announced_shape_and_type(engine: Engine) -> None:
+    """One C-contiguous float32 row of the announced width per text, all finite."""
+    vectors = engine.forward(engine.tokenize(TEXTS))
+    assert vectors.shape == (len(TEXTS), engine.info.dimensions)
+    assert vectors.dtype == np.float32
+    assert vectors.flags.c_contiguous
+    assert np.isfinite(vectors).all()
+
+
+def test_the_model_says_what_it_is(engine: Engine) -> None:
+    """Name, device and limits are filled in and make sense."""
+    info = engine.info
+    assert info.name
+    assert info.device == "cpu"
+    assert info.max_input_tokens == 256
+    assert info.dimensions == 384
+    assert info.allows(384)
+    assert not info.allows(383)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_text_s_vector_does_not_depend_on_its_batch(engine: Engine, order: int) -> None:
+    """Alone or among texts of any length, in any order, each text gives the same vector within 1e-5."""
+    together = embedded(engine, TEXTS[::order])[::order]
+    alone = np.concatenate([embedded(engine, [text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_tokens_have_true_lengths_and_tell_of_cuts(engine: Engine) -> None:
+    """Short texts keep their own length, long ones have exactly the limit and are flagged."""
+    short, long = engine.tokenize(["three little words", "many little words " * 400])
+    assert len(short) == 5
+    assert not short.truncated
+    assert len(long) == engine.info.max_input_tokens
+    assert long.truncated
+
+
+def test_what_lies_behind_the_cut_does_not_matter(engine: Engine) -> None:
+    """Two texts that differ only after the limit have the same vector."""
+    start = "the same long beginning " * 120
+    first, second = embedded(engine, [start + "ends in joy", start + "ends in sorrow"])
+    np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_different_texts_have_different_vectors(engine: Engine) -> None:
+    """No two of the texts lie on top of each other."""
+    vectors = embedded(engine, TEXTS)
+    similarities = vectors @ vectors.T - 2 * np.eye(len(TEXTS), dtype=np.float32)
+    assert similarities.max() < 0.999
+
+
+def test_texts_that_share_words_lie_nearer(engine: Engine) -> None:
+    """A rephrasing is nearer than something unrelated."""
+    base, near, far = embedded(
+        engine, ["the cat sat on the mat", "the cat lay on the mat", "quarterly revenue exceeded forecasts"]
+    )
+    assert float(base @ near) > float(base @ far)
+
+
+def test_an_empty_text_is_embedded_like_any_other(engine: Engine) -> None:
+    """Refusing empty texts is the server's business, not the engine's."""
+    assert np.isfinite(embedded(engine, ["", "   "])).all()
+
+
+def test_tokenising_from_several_threads_at_once_gives_the_same_tokens(engine: Engine) -> None:
+    """`tokenize` may be called from any thread while others do the same."""
+    expected = [tokens.ids.tolist() for tokens in engine.tokenize(TEXTS)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: engine.tokenize(TEXTS), range(16)))
+    for result in results:
+        assert [tokens.ids.tolist() for tokens in result] == expected
+
+
+def test_a_cpu_engine_reports_no_device_memory(engine: Engine) -> None:
+    """`gpu` is left out of the stats of a server without one."""
+    assert engine.memory() is None
