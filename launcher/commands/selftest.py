@@ -13,6 +13,7 @@ from launcher.commands.status import check_services
 from launcher.control_client import fetch_status
 from launcher.errors import ActionFailed
 from launcher.invocation import Invocation
+from launcher.terminal.reasons import headline
 from launcher.terminal.sanitize import clean
 
 
@@ -56,6 +57,13 @@ def _outcomes(document: Mapping[str, Any], services: tuple[str, ...]) -> Iterato
         if (services and name not in services) or server not in CHECKS:
             continue
         if not services and service.get("desired") != "up":
+            continue
+        if service.get("state") != "ready":
+            # Its socket is held by the launcher: a connection would wait for a server that may never come.
+            reasons = [
+                headline(child) for child in service.get("children") or [] if child["state"] != "ready"
+            ]
+            yield Outcome(name, "ready", False, 0.0, "; ".join(reasons) or str(service.get("state")))
             continue
         yield from run_checks(name, server, service["url"])
 

@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from typing import Any
-from urllib.request import ProxyHandler, build_opener
+from urllib.parse import urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
@@ -18,6 +19,7 @@ from launcher.errors import ActionFailed
 
 OPEN_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 60.0
+READYZ_TIMEOUT_S = 2.0
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 
 Reply = dict[str, Any]
@@ -89,13 +91,13 @@ def open_server(url: str, *, origin: str | None = None) -> Iterator[ServerConnec
 
 def readiness_text(url: str) -> str:
     """What `/readyz` of the server behind `url` says, as the end of a sentence; empty when it says nothing."""
-    place = "http" + url.removeprefix("ws").rstrip("/") + "/readyz"
-    opener = build_opener(ProxyHandler({}))
-    opener.addheaders = []
+    place = urlsplit(url)
+    connection = HTTPConnection(place.hostname or "localhost", place.port, timeout=READYZ_TIMEOUT_S)
     try:
-        with opener.open(place, timeout=2.0) as response:
-            return f"; /readyz says {response.status}"
-    except OSError as error:
-        # A 503 is an HTTPError, which is an OSError that carries the answer.
-        read = getattr(error, "read", None)
-        return f"; /readyz says {read().decode(errors='replace')[:200]}" if read is not None else ""
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        return f"; /readyz says {response.status} {response.read(200).decode(errors='replace')}"
+    except (OSError, HTTPException):
+        return ""
+    finally:
+        connection.close()

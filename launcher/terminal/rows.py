@@ -99,7 +99,10 @@ def _row(
 
 def _fell_back_to_cpu(service: Mapping[str, Any]) -> bool:
     """Whether a GPU was wanted and the service runs without one."""
-    return any("cpu" in str(note).lower() for note in service.get("notes") or [])
+    return any(
+        "on the cpu" in str(note).lower() or "on cpu" in str(note).lower()
+        for note in service.get("notes") or []
+    )
 
 
 def _port(service: Mapping[str, Any], child: Mapping[str, Any]) -> str:
