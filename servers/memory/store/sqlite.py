@@ -7,7 +7,6 @@ at a time writes", nor what vectors mean. Every commit ends with a sync of the w
 
 import itertools
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -23,6 +22,7 @@ from servers.memory.filters import Filter
 from servers.memory.store import rows, schema
 from servers.memory.store.base import Columns, Memory, ModelMark, Page, PageQuery, StoreInfo, Transaction
 from servers.memory.store.connections import Connections
+from servers.memory.store.creation import create_file, create_folder
 from servers.memory.store.failures import damaged, disk_failures, opening_failures
 from servers.memory.store.filter_sql import condition_of
 from servers.memory.store.lock import LOCK_WAIT_S, FolderLock
@@ -49,10 +49,10 @@ class SqliteStore:
         self._file = folder / FILE_NAME
         self._damaged: set[int] = set()
         with opening_failures(self._file), ExitStack() as undo:
-            _create_folder(folder)
+            create_folder(folder)
             self._lock = FolderLock(folder / LOCK_NAME, lock_wait_s)
             undo.callback(self._lock.release)
-            _create_file(self._file)
+            create_file(self._file, vfs)
             self._connections = Connections(self._file, vfs)
             undo.callback(self._connections.close)
             self._schema_version = self._prepare()
@@ -209,26 +209,6 @@ def _attempt(
         answer = error
     writer.execute("RELEASE operation")
     return answer
-
-
-def _create_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _create_file(file: Path) -> None:
-    # SQLite gives the log and the shared memory the mode of the database, so its mode decides for all three.
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    _sync_folder(file.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _other_model(file: Path, recorded: tuple[str | None, str | None], model: ModelMark) -> StoreUnusable:
