@@ -35,7 +35,7 @@ from launcher.port_claims import ChildPort, PortClaims, claim_ports
 from launcher.program_checks import find_missing_program, find_path_problems
 from launcher.sockets import close_all
 
-__all__ = ["Assignment", "Prepared", "PreparedChild", "check_environment", "prepare"]
+__all__ = ["Assignment", "Prepared", "PreparedChild", "check_environment", "place_services", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,8 @@ def prepare(
         for name, service in config.services.items()
         if service.enabled and (only is None or name in only)
     ]
-    report = (gpu_reader or NvmlReader()).read() if _asks_for_gpu(services) else GpuReport(())
     check_environment(config, services, environ)
-    placed = _place(config, services, report, environ, own_pids)
+    placed = place_services(config, services, gpu_reader or NvmlReader(), environ, own_pids)
     claims = claim_ports(config, services, held or {}, strict=strict_ports, own_pids=own_pids)
     if claims.conflicts:
         claims.close()
@@ -131,13 +130,18 @@ def _asks_for_gpu(services: Iterable[Service]) -> bool:
     return any(str(service.gpu) != "none" for service in services)
 
 
-def _place(
+def place_services(
     config: Config,
-    services: Iterable[Service],
-    report: GpuReport,
+    services: Collection[Service],
+    reader: GpuReader,
     environ: Mapping[str, str],
     own_pids: Collection[int],
 ) -> PlacementPlan:
+    """The GPU of every child; the driver is asked only when a service may want one.
+
+    Raises GpuMissing or VramShort, or EnvironmentUnmet for several of them.
+    """
+    report = reader.read() if _asks_for_gpu(services) else GpuReport(())
     requests = [
         GpuRequest(
             child,
