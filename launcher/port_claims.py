@@ -28,6 +28,16 @@ class ChildPort:
     number: int | None
     sockets: tuple[socket.socket, ...] = ()
     is_fallback: bool = False
+    passed_over: tuple[Taken, ...] = ()
+
+    def why_fallback(self) -> str:
+        """Who has the ports that would have been better."""
+        if not self.passed_over:
+            return "the first ports of the range are taken"
+        first = self.passed_over[0]
+        return (
+            f"port {first.port} is held by {first.holder or first.reason or 'a process that has just ended'}"
+        )
 
 
 @dataclass
@@ -66,7 +76,9 @@ def claim_ports(
         if not by_child[assignment.child].inherit_sockets:
             close_all(claims.bound.pop(assignment.port, ()))
             sockets = ()
-        claims.ports[assignment.child] = ChildPort(assignment.port, sockets, assignment.is_fallback)
+        claims.ports[assignment.child] = ChildPort(
+            assignment.port, sockets, assignment.is_fallback, assignment.passed_over
+        )
     claims.conflicts = tuple(_conflict(config, shortage) for shortage in plan.conflicts)
     return claims
 

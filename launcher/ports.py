@@ -47,12 +47,16 @@ class Taken:
 
 @dataclass(frozen=True)
 class PortAssignment:
-    """The port of one child; `is_fallback` when a range could not give the port that clients try first."""
+    """The port of one child; `is_fallback` when a range could not give the port that clients try first.
+
+    `passed_over` are the ports of the range that were tried before and are taken.
+    """
 
     child: str
     port: int
     is_fallback: bool = False
     is_held: bool = False
+    passed_over: tuple[Taken, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ def _settle(
     for port in _candidates(request, used, strict):
         got = claim(request.host, port)
         if isinstance(got, int):
-            return PortAssignment(request.child, got, _is_fallback(request, got))
+            is_fallback = _is_fallback(request, got)
+            return PortAssignment(request.child, got, is_fallback, passed_over=tuple(taken))
         taken.append(got)
     return PortShortage(request, tuple(taken))
 

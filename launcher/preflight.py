@@ -101,7 +101,7 @@ def prepare(
         claims.close()
         raise PortInUse(claims.conflicts)
     children = _children(services, claims, placed)
-    return Prepared(config, children, _notes(services, children, environ))
+    return Prepared(config, children, _notes(services, children, claims.ports, environ))
 
 
 def check_environment(config: Config, services: Iterable[Service], environ: Mapping[str, str]) -> None:
@@ -215,14 +215,17 @@ def _url(service: Service, port: int | None) -> str | None:
 
 
 def _notes(
-    services: Iterable[Service], children: Mapping[str, PreparedChild], environ: Mapping[str, str]
+    services: Iterable[Service],
+    children: Mapping[str, PreparedChild],
+    ports: Mapping[str, ChildPort],
+    environ: Mapping[str, str],
 ) -> list[str]:
     notes = [child.gpu.note for child in children.values() if child.gpu.note is not None]
     notes += [
-        f"{child.name} listens on port {child.port}, since the first of {child.service.port} is taken; "
-        "clients that know only that one will not find it (--strict-ports refuses this)"
-        for child in children.values()
-        if child.fallback_port
+        f"{name} listens on port {port.number}, since {port.why_fallback()}; clients that know only the first "
+        "port will not find it (--strict-ports refuses this)"
+        for name, port in ports.items()
+        if port.is_fallback
     ]
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and any(isinstance(service.gpu, NamedGpus) for service in services):

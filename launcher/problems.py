@@ -148,7 +148,7 @@ class PortConflict:
         if self.where:
             lines.append(place_line(self.where, self.source))
         for port, holder in self.holders:
-            label = "" if len(self.holders) == 1 else f"{port} "
+            label = "" if self.address.endswith(f":{port}") else f"port {port} "
             lines.append(
                 f"  {label}held by {holder if holder is not None else 'a process that could not be found'}"
             )

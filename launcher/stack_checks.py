@@ -107,7 +107,7 @@ def _ports(config: Config, service: Service, own_pids: Collection[int]) -> Itera
 def _free_ports(service: Service, claims: PortClaims) -> Iterator[Check]:
     for child, port in claims.ports.items():
         if port.is_fallback:
-            detail = f"{child} would listen on {port.number}, since the first of {service.port} is taken"
+            detail = f"{child} would listen on {port.number}, since {port.why_fallback()}"
             yield Check(
                 f"port {port.number}",
                 "warn",
