@@ -222,8 +222,8 @@ def _notes(
 ) -> list[str]:
     notes = [child.gpu.note for child in children.values() if child.gpu.note is not None]
     notes += [
-        f"{name} listens on port {port.number}, since {port.why_fallback()}; clients that know only the first "
-        "port will not find it (--strict-ports refuses this)"
+        f"{name} listens on port {port.number}, since {port.why_fallback()}; clients that know only the "
+        "first port will not find it (--strict-ports refuses this)"
         for name, port in ports.items()
         if port.is_fallback
     ]

@@ -12,7 +12,7 @@ from launcher.config import Config
 from launcher.config_models import Service, child_names
 from launcher.errors import NoSuchService
 from launcher.preflight import PreparedChild, prepare
-from launcher.reconcile import Action, Settings, plan_from_settings, settings_of
+from launcher.reconcile import Action, Settings, plan_from_settings
 
 __all__ = ["ChildPlan", "StackPlan", "own_pids", "plan_stack"]
 
@@ -81,11 +81,7 @@ def plan_stack(
             raise NoSuchService(name, tuple(config.services))
     services: Mapping[str, Any] = status["services"] if status is not None else {}
     chosen = _with_dependencies(config, only) if only else None
-    actions = [
-        action
-        for action in plan_from_settings(_running(services, config), config.services)
-        if chosen is None or action.service in chosen
-    ]
+    actions = [action for action in _actions(services, config) if chosen is None or action.service in chosen]
     fresh = [action.service for action in actions if action.kind in ("start", "restart")]
     pids = set(own_pids(status)) if status is not None else set[int]()
     prepared = prepare(config, strict_ports=strict_ports, environ=environ, only=fresh, own_pids=pids)
@@ -112,23 +108,27 @@ def _with_dependencies(config: Config, names: Collection[str]) -> set[str]:
     return chosen
 
 
-def _running(services: Mapping[str, Any], config: Config) -> dict[str, Settings]:
+def _running(services: Mapping[str, Any]) -> dict[str, Settings | None]:
     """The settings of every service that is wanted up; one that the user stopped counts as not running.
 
-    A document without settings comes from a supervisor of another version; its services count as unchanged.
+    None for a supervisor that does not tell them.
     """
-    running: dict[str, Settings] = {}
-    for name, document in services.items():
-        if document.get("desired") == "down":
-            continue
-        settings = document.get("settings")
-        running[name] = settings if isinstance(settings, Mapping) else _assumed(config, name)
-    return running
+    return {
+        name: document.get("settings")
+        for name, document in services.items()
+        if document.get("desired") != "down"
+    }
 
 
-def _assumed(config: Config, name: str) -> Settings:
-    service = config.services.get(name)
-    return settings_of(service) if service is not None else {}
+def _actions(services: Mapping[str, Any], config: Config) -> Iterator[Action]:
+    running = _running(services)
+    told = {name: {} if settings is None else settings for name, settings in running.items()}
+    for action in plan_from_settings(told, config.services):
+        is_untold = action.service in running and running[action.service] is None
+        if is_untold and action.kind in ("restart", "update"):
+            yield Action(action.service, "keep", "runs; its supervisor does not tell whether it has changed")
+        else:
+            yield action
 
 
 def own_pids(status: Document) -> Iterator[int]:
