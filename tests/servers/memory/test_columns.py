@@ -1,0 +1,45 @@
+"""The growing columns: room made ahead, views that never change their length."""
+
+import numpy as np
+
+from servers.memory.columns import TensorColumns, unit
+from servers.memory.store.base import columns_of
+from tests.servers.memory.doubles import DIMENSIONS, make_memory
+
+
+def test_a_view_is_not_disturbed_by_appends() -> None:
+    """Rows appended later are in later views only, also when the columns had to move to a larger place."""
+    columns = TensorColumns(DIMENSIONS, capacity=1)
+    columns.append(columns_of([make_memory("a", seq=1)], DIMENSIONS))
+    early = columns.view
+    columns.append(columns_of([make_memory(f"m{i}", seq=i) for i in range(2, 50)], DIMENSIONS))
+    assert (early.rows, len(early.seqs), columns.view.rows) == (1, 1, 49)
+    assert columns.view.seqs.tolist() == list(range(1, 50))
+    assert np.array_equal(early.vectors[0].numpy(), columns.view.vectors[0].numpy())
+
+
+def test_reserved_room_is_used_in_place() -> None:
+    """After `reserve`, an append of so many rows needs no new memory."""
+    columns = TensorColumns(DIMENSIONS, capacity=1)
+    columns.append(columns_of([make_memory("first", seq=1000)], DIMENSIONS))
+    columns.reserve(100)
+    place = columns.view.vectors.data_ptr()
+    columns.append(columns_of([make_memory(f"m{i}", seq=i) for i in range(1, 101)], DIMENSIONS))
+    assert columns.view.vectors.data_ptr() == place
+
+
+def test_a_mark_shows_in_views_taken_before() -> None:
+    """A deletion reaches even a search that has begun; unknown seqs are given back."""
+    columns = TensorColumns(DIMENSIONS)
+    columns.append(columns_of([make_memory("a", seq=7)], DIMENSIONS))
+    view = columns.view
+    assert columns.mark([7, 8], alive=False) == [8]
+    assert view.alive.tolist() == [False]
+    assert columns.mark([7], alive=True) == []
+    assert view.alive.tolist() == [True]
+
+
+def test_unit_vectors_have_length_one() -> None:
+    """Large, small and ordinary rows end at length 1; a zero row stays zero."""
+    rows = np.array([[3, 4], [3e30, 4e30], [3e-30, 4e-30], [0, 0]], dtype=np.float32)
+    assert np.allclose(unit(rows), [[0.6, 0.8], [0.6, 0.8], [0.6, 0.8], [0, 0]])

@@ -1,0 +1,192 @@
+"""The index against a plain sort in numpy: same memories, same order, same counts, whatever happens to it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servers.memory.index import VectorIndex
+from servers.memory.scoring import RankWeights
+from servers.memory.search import Search
+from servers.memory.store.base import Memory, columns_of
+from tests.servers.memory.doubles import DIMENSIONS, make_memory, make_vector
+
+NOW_MS = 1_000_000
+HALF_LIFE_MS = 1000.0
+
+
+@dataclass
+class Model:
+    """What the index should hold: the memories, and those that are deleted."""
+
+    memories: list[Memory]
+    deleted: set[int]
+
+    def expected(self, search: Search) -> tuple[list[int], int, int]:
+        """The seqs of the page, the total and the hidden count, by brute force in float64."""
+        visible = [
+            memory
+            for memory in self.memories
+            if memory.seq not in self.deleted
+            and memory.namespace == search.namespace
+            and (memory.expires_at_ms is None or memory.expires_at_ms > search.now_ms)
+            and (search.allowed is None or memory.seq in search.allowed.tolist())
+        ]
+        matches = [memory for memory in visible if memory.significance >= search.min_significance]
+        matches.sort(key=lambda memory: self.key(search, memory))
+        page = matches[search.offset : search.offset + search.count]
+        return [memory.seq for memory in page], len(matches), len(visible) - len(matches)
+
+    @staticmethod
+    def key(search: Search, memory: Memory) -> tuple[Any, ...]:
+        """The order that the contract asks for."""
+        ties = (-memory.significance, -memory.timestamp_ms, memory.id)
+        if search.sort == "significance":
+            return ties
+        if search.sort == "recent":
+            return (-memory.timestamp_ms, *ties)
+        assert search.query is not None
+        recency = 2.0 ** (-max(0, search.now_ms - memory.timestamp_ms) / search.half_life_ms)
+        weights = search.weights
+        score = weights.relevance * cosine(memory.vector, search.query)
+        return (-(score + weights.significance * memory.significance + weights.recency * recency), *ties)
+
+
+def cosine(vector: Any, query: Any) -> float:
+    """The cosine as the index defines it: unit vectors in float32, their product in float64."""
+    wide = vector.astype(np.float64)
+    unit = (wide / math.sqrt((wide * wide).sum())).astype(np.float32).astype(np.float64)
+    other = query.astype(np.float64)
+    other /= np.sqrt((other * other).sum())
+    return float(np.clip((unit * other).sum(), -1.0, 1.0))
+
+
+# Few values, so that ties in every key are the rule.
+memories = st.builds(
+    lambda name, vector, significance, timestamp, namespace, expires: make_memory(
+        name,
+        vector=make_vector(str(vector)) * np.float32(1 + vector),
+        significance=significance,
+        timestamp_ms=NOW_MS + timestamp,
+        namespace=namespace,
+        expires_at_ms=expires,
+    ),
+    st.uuids().map(str),
+    st.integers(0, 5),
+    st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    st.sampled_from([-5000, -1000, 0, 1000]),
+    st.sampled_from(["default", "default", "other"]),
+    st.sampled_from([None, None, NOW_MS - 1, NOW_MS, NOW_MS + 1]),
+)
+searches = st.builds(
+    Search,
+    namespace=st.sampled_from(["default", "other", "unknown"]),
+    now_ms=st.just(NOW_MS),
+    count=st.integers(1, 12),
+    offset=st.integers(0, 8),
+    min_significance=st.sampled_from([0.0, 0.25, 0.3, 1.0]),
+    sort=st.sampled_from(["significance", "recent", "relevance"]),
+    query=st.integers(0, 8).map(lambda seed: make_vector(str(seed)) * np.float32(3.0)),
+    allowed=st.none() | st.lists(st.integers(0, 40)).map(lambda seqs: np.array(seqs, dtype=np.int64)),
+    weights=st.builds(RankWeights, st.floats(0, 2), st.floats(0, 2), st.floats(0, 2))
+    | st.just(RankWeights()),
+    half_life_ms=st.just(HALF_LIFE_MS),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    batches=st.lists(st.lists(memories, max_size=15), max_size=4),
+    deleted=st.sets(st.integers(1, 40)),
+    revived=st.sets(st.integers(1, 40)),
+    search=searches,
+)
+def test_a_search_equals_a_plain_sort(
+    batches: Sequence[Sequence[Memory]], deleted: set[int], revived: set[int], search: Search
+) -> None:
+    """After any appends, deletions and revivals, every page is the one that sorting everything gives."""
+    index = VectorIndex(DIMENSIONS)
+    kept: list[Memory] = []
+    for batch in batches:
+        numbered = [replace(memory, seq=len(kept) + place) for place, memory in enumerate(batch, start=1)]
+        index.append(columns_of(numbered, DIMENSIONS))
+        kept += numbered
+    index.remove(sorted(deleted))
+    back = [memory for memory in kept if memory.seq in deleted & revived]
+    index.revive(columns_of(back, DIMENSIONS))
+    model = Model(kept, deleted - revived)
+    found = index.search(search)
+    seqs, total, hidden = model.expected(search)
+    assert ([hit.seq for hit in found.hits], found.total, found.hidden) == (seqs, total, hidden)
+    assert index.counts(NOW_MS, 0.5) == _counts(model)
+
+
+def _counts(model: Model) -> tuple[int, int]:
+    visible = [
+        memory
+        for memory in model.memories
+        if memory.seq not in model.deleted and (memory.expires_at_ms or math.inf) > NOW_MS
+    ]
+    return len(visible), sum(memory.significance >= 0.5 for memory in visible)
+
+
+@settings(deadline=None, max_examples=60)
+@given(known=st.lists(memories, max_size=20), seeds=st.lists(st.integers(0, 9), min_size=1, max_size=5))
+def test_the_nearest_is_the_most_similar_visible_one(known: list[Memory], seeds: list[int]) -> None:
+    """The neighbour of a vector has the highest cosine in its namespace; an empty namespace has none."""
+    index = VectorIndex(DIMENSIONS)
+    numbered = [replace(memory, seq=place) for place, memory in enumerate(known, start=1)]
+    index.append(columns_of(numbered, DIMENSIONS))
+    vectors = np.stack([make_vector(str(seed)) for seed in seeds])
+    found = index.nearest(vectors, ["default"] * len(seeds), NOW_MS)
+    visible = [
+        memory
+        for memory in known
+        if memory.namespace == "default" and (memory.expires_at_ms or math.inf) > NOW_MS
+    ]
+    similarities = {memory.id: memory.vector for memory in visible}
+    for vector, neighbour in zip(vectors, found, strict=True):
+        if neighbour is None:
+            assert not visible
+        else:
+            best = max(cosine(memory.vector, vector) for memory in visible)
+            assert neighbour.similarity == pytest.approx(best, abs=1e-6)
+            assert cosine(similarities[neighbour.id], vector) == pytest.approx(best, abs=1e-6)
+
+
+def test_many_rows_are_ranked_exactly() -> None:
+    """Thousands of nearly equal scores come in the order of their float64 values."""
+    rng = np.random.default_rng(7)
+    base = rng.normal(size=384)
+    near = [
+        make_memory(f"m{i:05}", vector=(base + 1e-4 * rng.normal(size=384)).astype(np.float32), seq=i + 1)
+        for i in range(5000)
+    ]
+    index = VectorIndex(384)
+    index.append(columns_of(near, 384))
+    search = Search("default", NOW_MS, count=50, sort="relevance", query=base.astype(np.float32))
+    expected, _, _ = Model(near, set()).expected(replace(search))
+    assert [hit.seq for hit in index.search(search).hits] == expected
+
+
+def test_a_hit_says_why() -> None:
+    """Similarity, significance and recency are given, and the score is their weighted sum."""
+    index = VectorIndex(DIMENSIONS)
+    memory = make_memory("a", seq=1, timestamp_ms=NOW_MS - 1000, significance=0.5)
+    index.append(columns_of([memory], DIMENSIONS))
+    search = Search("default", NOW_MS, 1, sort="relevance", query=make_vector("a"), half_life_ms=HALF_LIFE_MS)
+    (hit,) = index.search(search).hits
+    assert (hit.significance, hit.recency) == (0.5, 0.5)
+    assert hit.similarity == pytest.approx(1.0, abs=1e-6)
+    assert hit.score == pytest.approx(0.6 + 0.25 * 0.5 + 0.15 * 0.5, abs=1e-6)
+
+
+def test_relevance_needs_a_query() -> None:
+    """Asking for relevance to nothing is a mistake of the caller."""
+    with pytest.raises(ValueError, match="query"):
+        Search("default", NOW_MS, 1, sort="relevance")
