@@ -89,23 +89,26 @@ class Handlers:
         return {"stats": {**shared, **worker, "latency_ms": latency_ms, "device": device}}
 
 
-def choose_dimensions(info: ModelInfo, wanted: int | None) -> int:
+def choose_dimensions(info: ModelInfo, wanted: int | None, *, field_name: str = "config.dimensions") -> int:
     """Return the width of the vectors to send. Raises `InvalidRequest` naming what the model allows."""
     if wanted is None or info.allows(wanted):
         return wanted or info.dimensions
     raise InvalidRequest(
-        f"config.dimensions: {info.name} gives {info.allowed_dimensions()}; got {wanted}.",
-        details={"field": "config.dimensions", "allowed": info.allowed_dimensions(), "got": wanted},
+        f"{field_name}: {info.name} gives {info.allowed_dimensions()}; got {wanted}.",
+        details={"field": field_name, "allowed": info.allowed_dimensions(), "got": wanted},
     )
 
 
-def check_texts(texts: Sequence[str], settings: InferenceSettings) -> None:
+def check_texts(texts: Sequence[str], settings: InferenceSettings, *, field_name: str = "text") -> None:
     """Raise `InvalidRequest` for too many texts in one request, `TooLarge` for one that is too long."""
     if len(texts) > settings.max_request_texts:
         raise InvalidRequest(
-            f"text: at most {settings.max_request_texts} texts in one request; got {len(texts)}.",
-            details={"field": "text", "limit": settings.max_request_texts, "got": len(texts)},
+            f"{field_name}: at most {settings.max_request_texts} texts in one request; got {len(texts)}.",
+            details={"field": field_name, "limit": settings.max_request_texts, "got": len(texts)},
         )
     for place, text in enumerate(texts):
-        field_name = "text" if len(texts) == 1 else f"text {place}"
-        require_length(text, settings.max_text_chars, field_name=field_name)
+        require_length(
+            text,
+            settings.max_text_chars,
+            field_name=field_name if len(texts) == 1 else f"{field_name}.{place}",
+        )

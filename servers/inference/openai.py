@@ -101,8 +101,8 @@ class OpenAiDoor:
         call = read_call(await request.body(), self.model_names())
         self._require_ready()
         info = self._worker.info
-        dimensions = choose_dimensions(info, call.dimensions)
-        check_texts(call.texts, self._settings)
+        dimensions = choose_dimensions(info, call.dimensions, field_name="dimensions")
+        check_texts(call.texts, self._settings, field_name="input")
         embedded = await while_connected(request, self._worker.embed(call.texts))
         return _embeddings_body(embedded, call, dimensions, info.name), embedded.timing
 
@@ -138,7 +138,7 @@ async def while_connected(request: Request, work: Awaitable[T]) -> T:
     finally:
         task.cancel()
         gone.cancel()
-        await asyncio.wait({task, gone})
+        await asyncio.gather(task, gone, return_exceptions=True)
 
 
 async def _wait_for_disconnect(request: Request) -> None:
