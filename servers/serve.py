@@ -36,6 +36,7 @@ logger = logging.getLogger("lucid")
 
 GOING_AWAY, SERVICE_RESTART = 1001, 1012
 EXIT_CRASHED = 1
+PING_INTERVAL_S = PING_TIMEOUT_S = 20.0
 LAST_REPLIES_S = 1.0
 CLOSE_HANDSHAKE_S = 1.5
 _SPARE_FILES = 256
@@ -110,7 +111,7 @@ class ServerProcess:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ask_to_stop)
+            loop.add_signal_handler(number, self.stop)
         doors = Doors(self._service, self._settings, self._rules, close_code=self._close_code)
         server, ledger = await self._open(doors)
         life = loop.create_task(self._live(), name="service")
@@ -123,6 +124,14 @@ class ServerProcess:
         finally:
             watchdog.cancel()
             await asyncio.wait({watchdog})
+
+    def stop(self) -> None:
+        """The first call drains, the next one cuts the drain short; SIGTERM and SIGINT call it."""
+        if self._stop_asked.is_set():
+            self._is_hurried = True
+            if self._limit is not None and not self._limit.expired():
+                self._limit.reschedule(asyncio.get_running_loop().time())
+        self._stop_asked.set()
 
     async def _open(self, doors: Doors) -> tuple[uvicorn.Server, ConnectionLedger]:
         """Answers on the sockets from here on, whether or not the service is ready."""
@@ -200,14 +209,6 @@ class ServerProcess:
         logger.critical("the %s server has died", self._service.name, exc_info=error)
         return EXIT_CRASHED
 
-    def _ask_to_stop(self) -> None:
-        """The first signal drains; the next one cuts the drain short."""
-        if self._stop_asked.is_set():
-            self._is_hurried = True
-            if self._limit is not None and not self._limit.expired():
-                self._limit.reschedule(asyncio.get_running_loop().time())
-        self._stop_asked.set()
-
     async def _feed_watchdog(self) -> None:
         """Tells a supervisor that asked for it (sd_watchdog_enabled(3)) that the loop runs and works."""
         period_us = os.environ.get("WATCHDOG_USEC", "")
@@ -231,8 +232,8 @@ def _uvicorn_config(doors: Doors, settings: ServerSettings) -> uvicorn.Config:
         access_log=False,
         backlog=BACKLOG,
         ws_max_size=settings.max_message_bytes,
-        ws_ping_interval=20.0,
-        ws_ping_timeout=20.0,
+        ws_ping_interval=PING_INTERVAL_S,
+        ws_ping_timeout=PING_TIMEOUT_S,
         ws_per_message_deflate=False,
         proxy_headers=False,
         server_header=False,

@@ -57,10 +57,10 @@ class StuckWriter:
     browser behind a tunnel, goes on.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, transport: _Transport, timeout_s: float = SEND_TIMEOUT_S
-    ) -> None:
-        self._loop, self._transport, self._timeout_s = loop, transport, timeout_s
+    timeout_s = SEND_TIMEOUT_S
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: _Transport) -> None:
+        self._loop, self._transport = loop, transport
         self._timer: asyncio.TimerHandle | None = None
         self._seen = 0
 
@@ -68,7 +68,7 @@ class StuckWriter:
         """Writing is paused from now on."""
         self.disarm()
         self._seen = self._transport.get_write_buffer_size()
-        self._timer = self._loop.call_later(self._timeout_s, self._check)
+        self._timer = self._loop.call_later(self.timeout_s, self._check)
 
     def disarm(self) -> None:
         """Writing goes on, or the connection has ended."""
@@ -119,14 +119,18 @@ class BoundedHead(HttpToolsProtocol):
         self._note_connections()
 
     def data_received(self, data: bytes) -> None:
-        if self._head_timer is None and getattr(self.cycle, "response_complete", True):
-            self._open_head()
-        # Parsed first, since a body may ride in the same packet and is not part of the head.
+        was_open = self._head_timer is not None
+        # Parsed first: a body may ride in the packet that ends a head, and one may end where a head begins.
         super().data_received(data)
-        if self._head_timer is not None:
+        if was_open and self._head_timer is not None:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        if self._head_timer is None:
+            self._open_head()
+        super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         self._count_field(len(url))
@@ -195,6 +199,8 @@ class BoundedHead(HttpToolsProtocol):
 class Aborting(WebSocketsSansIOProtocol):
     """WebSocket whose peer is cut once it stopped reading or sent an unreadable handshake."""
 
+    abort_after_close_s = ABORT_AFTER_CLOSE_S
+
     def __init__(
         self,
         config: Config,
@@ -246,7 +252,7 @@ class Aborting(WebSocketsSansIOProtocol):
         self._abort_soon()
 
     def _abort_soon(self) -> None:
-        self.loop.call_later(ABORT_AFTER_CLOSE_S, self.transport.abort)
+        self.loop.call_later(self.abort_after_close_s, self.transport.abort)
 
     def _note_connections(self) -> None:
         if isinstance(self._ledger, ConnectionLedger):

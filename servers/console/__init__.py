@@ -31,7 +31,7 @@ def page_headers(host: str) -> dict[str, str]:
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
-        "img-src": "'self'",
+        "img-src": "'self' data:",
         "connect-src": f"'self' ws://{host} {loopback}",
         "base-uri": "'none'",
         "form-action": "'none'",
