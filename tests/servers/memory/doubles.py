@@ -1,5 +1,6 @@
 """Memories, stores and disks for the tests of the memory server."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,17 +45,26 @@ def make_vector(seed: str, dimensions: int = DIMENSIONS) -> npt.NDArray[np.float
 
 
 class Disk:
-    """A disk under SQLite: counts its syncs, and fails in the way that `fault` says once it is set."""
+    """A disk under SQLite: counts its syncs, holds them while `gate` is shut, fails as `fault` says."""
 
     def __init__(self) -> None:
         self.syncs = 0
         self.fault: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self.waiting = threading.Semaphore(0)
         self.name = next(_vfs_names)
 
     def fail_if_told(self) -> None:
         """Raise the fault that was set."""
         if self.fault is not None:
             raise self.fault
+
+    def wait_if_held(self) -> None:
+        """Wait inside a sync until the gate opens, if a test has shut it."""
+        if not self.gate.is_set():
+            self.waiting.release()
+            self.gate.wait()
 
 
 @contextmanager
@@ -83,6 +93,7 @@ class _File(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:
         self._disk.fail_if_told()
+        self._disk.wait_if_held()
         self._disk.syncs += 1
         super().xSync(flags)
 
