@@ -112,12 +112,15 @@ def _from_value_error(parse: Callable[[object], Any]) -> Callable[[object], Any]
     return validate
 
 
+_PORT = re.compile(r"auto|(?:0|[1-9]\d{0,8})(?:\s*-\s*[1-9]\d{0,8})?", re.ASCII)
+
+
 def parse_port(value: object) -> Port:
     """A port from a number, `first-last` or `auto`; ValueError says what is allowed."""
     if isinstance(value, FixedPort | PortRange | AutoPort):
         return value
     text = str(value)
-    if isinstance(value, bool) or not re.fullmatch(r"auto|\d{1,9}(?:\s*-\s*\d{1,9})?", text, re.ASCII):
+    if isinstance(value, bool) or not _PORT.fullmatch(text):
         raise ValueError(f"must be a port number, a range such as 5005-5014, or auto, not {value!r}")
     if text == "auto":
         return AutoPort()

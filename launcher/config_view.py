@@ -103,7 +103,8 @@ def _scalar(text: str) -> str:
     is_safe = _PLAIN_TEXT.fullmatch(text) and not text.endswith(" ") and text not in ("-", "--", "---")
     if is_safe and isinstance(resolve_plain(text), str) and not text.startswith("- "):
         return text
-    return json.dumps(text, ensure_ascii=True)
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(char if char == " " or char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
 
 
 class _Hiding:

@@ -112,9 +112,7 @@ class _Builder:
         self._refuse_tag(event, path)
         node: Node
         if isinstance(event, ScalarEvent):
-            plain = event.style is None and event.tag is None
-            value: Scalar = resolve_plain(event.value) if plain else event.value
-            node = ScalarNode(_mark(event), path, value, event.value, plain)
+            node = self._scalar(event, path)
         elif isinstance(event, SequenceStartEvent):
             node = self._sequence(event, events, path)
         else:
@@ -123,6 +121,15 @@ class _Builder:
         if anchor is not None:
             self._anchors[anchor] = node
         return node
+
+    def _scalar(self, event: ScalarEvent, path: tuple[str, ...]) -> ScalarNode:
+        text = event.value
+        if not text.isascii():
+            # JSON writes a character beyond U+FFFF as two escapes; YAML's escapes know it as one.
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        is_plain = event.style is None and event.tag is None
+        value: Scalar = resolve_plain(text) if is_plain else text
+        return ScalarNode(_mark(event), path, value, text, is_plain)
 
     def _count(self, event: Event, path: tuple[str, ...]) -> None:
         self._nodes += 1
