@@ -72,4 +72,5 @@ def outcome_line(outcome: Outcome, *, ascii_only: bool) -> str:
     """`✓ memory     store and retrieve     12.3 ms  similarity 1.0`."""
     good, bad = ("[ok]", "[FAIL]") if ascii_only else ("✓", "✖")
     mark = click.style(good, fg="green") if outcome.ok else click.style(bad, fg="red", bold=True)
-    return f"{mark} {clean(outcome.service):<10} {outcome.check:<20} {outcome.took_ms:8.1f} ms  {clean(outcome.detail)}"
+    took = f"{outcome.took_ms:8.1f} ms"
+    return f"{mark} {clean(outcome.service):<10} {outcome.check:<20} {took}  {clean(outcome.detail)}"

@@ -12,8 +12,9 @@ from rich.text import Text
 from launcher.terminal import cells
 from launcher.terminal.rows import Row
 
-SPARK = "REQ/S 60 s"
-SPARK_WIDTH = 12
+SPARK = "60 s"
+# Cells of the sparkline of request rates: at least, at most.
+SPARK_WIDTHS = (8, 24)
 SPARK_SAMPLES = 60
 LEFT_ALIGNED = frozenset({"SERVICE", "STATE", "GPU", SPARK})
 _MIDDLE = (
@@ -59,23 +60,23 @@ def table_lines(
     rows: Sequence[Row], width: int, selected: int, history: Mapping[str, list[float]]
 ) -> list[Text]:
     """A header and a line per row that fit into `width` cells; the selected row is marked and reversed."""
-    table = [_with_spark(row, history) for row in rows]
-    columns = columns_for(table, width)
-    widths = [_width(table, column) for column in columns]
-    _shrink(widths, columns, width)
+    columns = columns_for(rows, width)
+    widths = [_width(rows, column) for column in columns]
+    _use_whole_width(widths, columns, width)
     header = Text(" " * len(CURSOR), style="bold", no_wrap=True, overflow="crop")
     header.append(_joined(columns, columns, widths))
     lines = [header]
-    for position, (row, values) in enumerate(zip(rows, table, strict=True)):
+    for position, row in enumerate(rows):
+        values = {**row.cells, SPARK: cells.sparkline(history.get(row.child, []), SPARK_WIDTHS[1])}
         lines.append(_line(row, values, columns, widths, position == selected))
     return lines
 
 
-def columns_for(table: Sequence[Mapping[str, str]], width: int) -> list[str]:
+def columns_for(rows: Sequence[Row], width: int) -> list[str]:
     """The columns of the widest layout for `width`, without those that would not fit beside long names."""
     columns = list(next(layout for least, layout in LAYOUTS if width >= least))
     for column in _EXPENDABLE:
-        needed = len(CURSOR) + sum(_width(table, each) + 2 for each in columns) - 2
+        needed = len(CURSOR) + sum(_width(rows, each) + 2 for each in columns) - 2
         if needed <= width or len(columns) <= len(_TINY):
             break
         if column in columns:
@@ -83,24 +84,26 @@ def columns_for(table: Sequence[Mapping[str, str]], width: int) -> list[str]:
     return columns
 
 
-def _with_spark(row: Row, history: Mapping[str, list[float]]) -> dict[str, str]:
-    """The row's cells and its sparkline."""
-    return {**row.cells, SPARK: cells.sparkline(history.get(row.child, []), SPARK_WIDTH)}
-
-
-def _width(table: Sequence[Mapping[str, str]], column: str) -> int:
+def _width(rows: Sequence[Row], column: str) -> int:
     """The cells that a column needs."""
-    least = SPARK_WIDTH if column == SPARK else len(column)
-    return max([least, *(cell_len(values[column]) for values in table)])
+    if column == SPARK:
+        return SPARK_WIDTHS[0]
+    return max([len(column), *(cell_len(row.cells[column]) for row in rows)])
 
 
-def _shrink(widths: list[int], columns: Sequence[str], width: int) -> None:
-    """Take from STATE, then from SERVICE, what does not fit even with the fewest columns."""
+def _use_whole_width(widths: list[int], columns: Sequence[str], width: int) -> None:
+    """Give the sparkline what is left; take from STATE, then SERVICE, what the fewest columns have too
+    much.
+    """
+    left = width - len(CURSOR) - sum(widths) - 2 * (len(widths) - 1)
+    if left > 0 and SPARK in columns:
+        widths[columns.index(SPARK)] = min(SPARK_WIDTHS[0] + left, SPARK_WIDTHS[1])
     for column, least in (("STATE", 6), ("SERVICE", 6)):
-        position = columns.index(column)
-        excess = len(CURSOR) + sum(widths) + 2 * (len(widths) - 1) - width
-        if excess > 0:
-            widths[position] = max(least, widths[position] - excess)
+        if left < 0:
+            position = columns.index(column)
+            taken = min(-left, max(0, widths[position] - least))
+            widths[position] -= taken
+            left += taken
 
 
 def _joined(values: Sequence[str], columns: Sequence[str], widths: Sequence[int]) -> str:
@@ -111,7 +114,9 @@ def _joined(values: Sequence[str], columns: Sequence[str], widths: Sequence[int]
 
 
 def _fit(value: str, column: str, size: int) -> str:
-    """One value in exactly `size` cells."""
+    """One value in exactly `size` cells; of a sparkline the latest part."""
+    if column == SPARK:
+        return value[-size:].ljust(size) if value != SPARK else value.ljust(size)
     if cell_len(value) > size:
         return set_cell_size(value, max(size - 1, 0)) + "…"
     return set_cell_size(value, size) if column in LEFT_ALIGNED else " " * (size - cell_len(value)) + value

@@ -21,7 +21,7 @@ WIDEST_LINE = 2_000
 SIDE_STEP = 20
 
 
-class LogPane(ScrollView, can_focus=True):
+class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
     """Follows the end of the ring until it is scrolled up; then it stands still and counts what is new."""
 
     class Changed(Message):

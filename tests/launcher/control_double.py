@@ -194,7 +194,7 @@ def status(revision: int = 42, **services: Document) -> Document:
             "rss_bytes": 27_000_000,
         },
         "services": services,
-        "gpus": [],
+        "gpus": [{"uuid": "GPU-6f0c", "index": 0, "name": "H200"}],
         "notes": [],
     }
 
