@@ -58,7 +58,6 @@ class ProcessTree:
         self._nonce = nonce
         self._on_exit = on_exit
         self._on_empty = on_empty
-        self._has_exited = False
         self._is_killing = False
         self._is_released = False
         self._watched: dict[int, int] = {}
@@ -82,8 +81,7 @@ class ProcessTree:
         if self._is_released:
             return
         self._signal_group(signal_number)
-        if self._has_exited:
-            self._signal_strays(signal_number)
+        self._signal_strays(signal_number)
         self._signal_group(signal.SIGCONT)
 
     def kill(self) -> None:
@@ -98,7 +96,6 @@ class ProcessTree:
         self._loop.remove_reader(self._pidfd)
         result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
         assert result is not None
-        self._has_exited = True
         exited = result.si_code == os.CLD_EXITED
         status = ExitStatus(result.si_status if exited else None, None if exited else result.si_status)
         alive = self.members()

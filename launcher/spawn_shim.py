@@ -23,6 +23,8 @@ def main() -> None:
     argv = sys.argv[2:]
     status_fd = order["status_fd"]
     os.set_inheritable(status_fd, False)
+    # Whoever started the supervisor may have left descriptors open that are none of the child's business.
+    os.closerange(status_fd + 1, 2**31 - 1)
     try:
         _limit(order)
         _become_user(order)

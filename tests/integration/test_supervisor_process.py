@@ -1,0 +1,261 @@
+"""The supervisor process itself: its deaths, its control socket, its file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.supervised_stack import SupervisedStack, hostile, is_alive, wait_gone
+
+TWO = f"  a: {{command: {hostile()}}}\n  b: {{command: {hostile()}, depends_on: {{a: ready}}}}\n"
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SupervisedStack]:
+    """A stack in a folder of its own, ended after the test."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    stack = SupervisedStack(tmp_path)
+    yield stack
+    stack.close()
+
+
+def transitions(stack: SupervisedStack) -> list[tuple[str, str]]:
+    """(child, new state) of every event so far."""
+    return [(event["child"], event["to"]) for event in stack.ask("events")["events"]]
+
+
+def test_killed_supervisor_leaves_nothing_for_the_next(stack: SupervisedStack) -> None:
+    """`kill -9`: the child dies with it, and a daemon of the child is swept, and named, by the next start."""
+    stack.write(f"  a: {{command: {hostile('--setsid', '--ready')}, health: {{notify: true}}}}\n")
+    stack.start()
+    leader = stack.wait_state("a", "ready")["pid"]
+    (daemon,) = (int(match[1]) for line in stack.log("a") if (match := re.search(r"pid setsid (\d+)$", line)))
+    assert stack.process is not None
+    stack.process.kill()
+    stack.process.wait()
+    wait_gone(leader)
+    assert is_alive(daemon)
+    report = stack.start()
+    assert report["ok"] is True
+    assert [note for note in report["notes"] if f"pid {daemon}" in note and "of a" in note]
+    assert not is_alive(daemon)
+    assert stack.wait_state("a", "ready")["generation"] == 1
+
+
+def test_starts_in_order_and_stops_in_reverse(stack: SupervisedStack) -> None:
+    """A dependent starts after what it needs is ready, and stops before it."""
+    stack.write(TWO)
+    stack.start()
+    stack.wait_state("b", "ready")
+    seen = transitions(stack)
+    assert seen.index(("a", "ready")) < seen.index(("b", "starting"))
+    assert stack.process is not None
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.wait_end() == 0
+    output = stack.output()
+    assert output.index("b is stopped") < output.index("a is being stopped")
+    assert not stack.socket.exists()
+
+
+def test_down_answers_and_ends(stack: SupervisedStack) -> None:
+    """`down` is accepted, everything stops, the supervisor exits with 0."""
+    stack.write(TWO)
+    stack.start()
+    stack.wait_state("b", "ready")
+    assert stack.ask("down")["status"] == "success"
+    assert stack.wait_end() == 0
+
+
+def test_second_signal_does_not_wait(stack: SupervisedStack) -> None:
+    """A second SIGINT kills what ignores the first."""
+    stack.write(
+        f"  a: {{command: {hostile('--ignore-term', '--ready')}, health: {{notify: true}},"
+        " stop: {grace: 1h}}\n"
+    )
+    stack.start()
+    pid = stack.wait_state("a", "ready")["pid"]
+    assert stack.process is not None
+    stack.process.send_signal(signal.SIGINT)
+    stack.wait_state("a", "stopping")
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.wait_end() == 0
+    assert not is_alive(pid)
+
+
+def test_up_changes_only_what_changed(stack: SupervisedStack) -> None:
+    """One changed service restarts, a new one starts, a gone one stops, the rest keeps its pid."""
+    stack.write(
+        f"  a: {{command: {hostile()}}}\n  b: {{command: {hostile()}}}\n  c: {{command: {hostile()}}}\n"
+    )
+    stack.start()
+    kept = stack.wait_state("a", "ready")["pid"]
+    stack.wait_state("b", "ready")
+    stack.wait_state("c", "ready")
+    stack.write(
+        f"  a: {{command: {hostile()}, stop: {{grace: 3s}}}}\n"
+        f"  b: {{command: {hostile()}, env: {{X: '1'}}}}\n"
+        f"  d: {{command: {hostile()}}}\n"
+    )
+    reply = stack.ask("up")
+    done = {action["service"]: action["action"] for action in reply["actions"]}
+    assert done == {"a": "update", "b": "restart", "c": "stop", "d": "start"}
+    assert stack.wait_state("b", "ready", generation=2)["restarts"] == 0
+    stack.wait_state("d", "ready")
+    assert stack.child("a")["pid"] == kept
+    assert {action["action"] for action in stack.ask("up")["actions"]} == {"keep"}
+    assert "c" not in stack.ask("snapshot")["snapshot"]["services"]
+
+
+def test_bad_file_changes_nothing(stack: SupervisedStack) -> None:
+    """An edit that makes no sense is answered with its place, and the running stack is untouched."""
+    stack.write(TWO)
+    stack.start()
+    before = stack.wait_state("b", "ready")["pid"]
+    stack.config.write_text("services: {a: {commnd: [x]}}")
+    for kind in ("up", "restart"):
+        reply = stack.ask(kind, services=["a"])
+        assert (reply["status"], reply["code"], reply["exit_code"]) == ("error", "E_CONFIG", 2)
+        assert "config.yaml:1:" in reply["message"]
+    assert stack.process is not None
+    stack.process.send_signal(signal.SIGHUP)
+    assert stack.child("b")["pid"] == before
+    assert stack.ask("stop", services=["b"])["status"] == "success"
+    stack.wait_state("b", "stopped")
+
+
+def test_restart_reads_the_file_again(stack: SupervisedStack) -> None:
+    """A restart is a new generation with the settings of now, and is not charged."""
+    health = "health: {notify: true}"
+    stack.write(f"  a: {{command: {hostile('--ready')}, {health}}}\n")
+    stack.start()
+    stack.wait_state("a", "ready")
+    stack.write(f"  a: {{command: {hostile('--say', 'new words', '--ready')}, {health}}}\n")
+    stack.ask("restart", services=["a"])
+    again = stack.wait_state("a", "ready", generation=2)
+    assert (again["restarts"], again["consecutive_failures"]) == (0, 0)
+    assert any(line.endswith("stdout | new words") for line in stack.log("a"))
+
+
+def test_replicas_restart_one_after_another(stack: SupervisedStack) -> None:
+    """With several children a restart never takes both away at once."""
+    stack.write(f"  a: {{command: {hostile()}, replicas: 2}}\n")
+    stack.start()
+    stack.wait_state("a.0", "ready")
+    stack.wait_state("a.1", "ready")
+    stack.ask("restart", services=["a"])
+    stack.wait_state("a.1", "ready", generation=2)
+    seen = transitions(stack)
+    assert seen.index(("a.1", "stopping")) > len(seen) - 1 - seen[::-1].index(("a.0", "ready"))
+
+
+def test_second_supervisor_is_refused(stack: SupervisedStack) -> None:
+    """The report of a second start names the owner."""
+    stack.write(TWO)
+    owner = stack.start()["pid"]
+    first = stack.process
+    error = stack.start()["error"]
+    assert (error["code"], error["exit_code"]) == ("E_RUNNING", 5)
+    assert error["details"]["owner_pid"] == owner
+    assert stack.wait_end() == 5
+    stack.process = first
+
+
+def test_control_socket_is_private(stack: SupervisedStack) -> None:
+    """Folder 0700, socket 0600."""
+    stack.write(TWO)
+    stack.start()
+    assert stat.S_IMODE(stack.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(stack.socket.parent.stat().st_mode) == 0o700
+
+
+def test_plain_http_status(stack: SupervisedStack) -> None:
+    """`GET /status` needs no library: one request, one document, then the connection ends."""
+    stack.write(TWO)
+    stack.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(stack.socket))
+        client.sendall(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        received = b"".join(iter(lambda: client.recv(65536), b""))
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    document = json.loads(body)
+    assert (document["schema"], document["project"], document["config"]) == (
+        "lucid.status/1",
+        "test",
+        "config.yaml",
+    )
+    assert set(document["services"]) == {"a", "b"}
+
+
+BAD_FRAMES = [
+    ("{", "invalid_json"),
+    (b"\xff\xfe", "invalid_json"),
+    ("[1]", "invalid_request"),
+    ("{}", "invalid_request"),
+    ('{"type": 7}', "invalid_request"),
+    ('{"type": "stop", "data": [1]}', "invalid_request"),
+    ('{"type": "stop", "data": {"services": "a"}}', "invalid_request"),
+    ('{"type": "down", "data": {"timeout_s": "soon"}}', "invalid_request"),
+    ('{"type": "events", "data": {"since": "x"}}', "invalid_request"),
+    ('{"type": "dance"}', "unknown_command"),
+    ('{"type": "stop", "data": {"services": ["aa"]}}', "E_NO_SUCH_SERVICE"),
+    ("[" * 100_000, "invalid_json"),
+]
+
+
+def test_malformed_requests_are_answered(stack: SupervisedStack) -> None:
+    """Every bad frame gets its one error reply on the same connection, and the next request works."""
+    stack.write(TWO)
+    stack.start()
+    with stack.connected() as connection:
+        for frame, code in BAD_FRAMES:
+            connection.send(frame)
+            reply = json.loads(connection.recv(30))
+            assert (reply["status"], reply["code"]) == ("error", code), frame[:60]
+            assert reply["error"] == reply["message"]
+        connection.send('{"type": "snapshot", "id": [1, 2]}')
+        reply = json.loads(connection.recv(30))
+        assert (reply["status"], reply["type"], reply["id"]) == ("success", "snapshot", [1, 2])
+
+
+def test_slow_subscriber_costs_nothing(stack: SupervisedStack) -> None:
+    """A client that subscribes and never reads holds back nobody and no memory."""
+    quick = "restart: {backoff: {initial: 10ms, max: 10ms}, max_failures: 12}"
+    stack.write(f"  a: {{command: {hostile('--exit', '1')}, {quick}}}\n")
+    stack.start()
+    with stack.connected() as idle:
+        idle.send('{"type": "subscribe", "data": {"events": true}}')
+        before = stack.ask("snapshot")["snapshot"]["supervisor"]["rss_bytes"]
+        stack.wait_state("a", "failed")
+        after = stack.ask("snapshot")["snapshot"]["supervisor"]["rss_bytes"]
+        assert after - before < 8_000_000
+
+
+def test_file_with_errors_is_reported(stack: SupervisedStack) -> None:
+    """A start with a bad file reports the error document and exits with its code."""
+    stack.config.write_text("services: {a: {commnd: [x]}}")
+    error = stack.start()["error"]
+    assert (error["code"], error["exit_code"]) == ("E_CONFIG", 2)
+    assert stack.wait_end() == 2
+
+
+def test_ends_with_no_file_descriptor_or_process_left(stack: SupervisedStack) -> None:
+    """Twenty restarts later the supervisor holds as many descriptors as after the first."""
+    stack.write(f"  a: {{command: {hostile()}}}\n")
+    pid = stack.start()["pid"]
+    stack.wait_state("a", "ready")
+    stack.ask("restart", services=["a"])
+    stack.wait_state("a", "ready", generation=2)
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    for generation in range(3, 13):
+        stack.ask("restart", services=["a"])
+        stack.wait_state("a", "ready", generation=generation)
+    assert abs(len(os.listdir(f"/proc/{pid}/fd")) - before) <= 2
