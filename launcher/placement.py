@@ -142,6 +142,10 @@ class _Planning:
     def _room(self, gpu: GpuFacts) -> int:
         return gpu.free_bytes - self.planned.get(gpu.uuid, 0)
 
+    def _attraction(self, gpu: GpuFacts) -> tuple[int, int]:
+        """Most room first; of equals the one with fewer children."""
+        return self._room(gpu), -len(self.budgets.get(gpu.uuid, ()))
+
     def _take(self, request: GpuRequest, gpus: Sequence[GpuFacts], note: str | None = None) -> None:
         each = NOMINAL_BYTES if request.vram_bytes is None else -(-request.vram_bytes // len(gpus))
         for gpu in gpus:
@@ -154,7 +158,7 @@ class _Planning:
         usable = [gpu for gpu in self.gpus if not gpu.is_split and self._is_visible(gpu)]
         fitting = [gpu for gpu in usable if self._room(gpu) >= (request.vram_bytes or 0)]
         if fitting:
-            self._take(request, [max(fitting, key=self._room)])
+            self._take(request, [max(fitting, key=self._attraction)])
             return
         note = (
             f"{request.child} runs on the CPU, which is many times slower: {self._why_cpu(request, usable)}"
