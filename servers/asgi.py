@@ -18,6 +18,7 @@ from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
 from servers.access import AccessRules, Credentials, OriginVerdict
+from servers.departures import run_until_gone
 from servers.errors import RequestError, ShuttingDown, TooLarge
 from servers.http_errors import error_response, refusal
 from servers.http_routes import ALWAYS_ANSWERED, is_public, shared_routes
@@ -140,7 +141,7 @@ class Doors:
 
         try:
             _require_length(headers.get("content-length"), limit)
-            await self._router(scope, _bounded(receive, limit), noting)
+            await run_until_gone(self._router, scope, _bounded(receive, limit), noting)
         except Exception as raised:
             error = raised if isinstance(raised, RequestError) else unforeseen(scope["path"])
             if not has_started:

@@ -25,6 +25,7 @@ ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that are answered while draining too."""
 
 SESSION_PATH = "/console/session"
+_ASSET_PATHS = frozenset(f"/console/{name}" for name in ASSETS)
 COOKIE_MAX_AGE_S = 30 * 86_400
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -49,7 +50,7 @@ def wants_page(method: str, path: str, accept: str) -> bool:
 
 def is_public(method: str, path: str, accept: str) -> bool:
     """Whether a request needs no token: the page and its files, which hold no data."""
-    return wants_page(method, path, accept) or path.removeprefix("/console/") in ASSETS
+    return wants_page(method, path, accept) or path in _ASSET_PATHS
 
 
 def _healthz(service: Service) -> Endpoint:

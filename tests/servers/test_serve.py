@@ -44,8 +44,10 @@ async def exit_of(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, stderr
 
 
-@pytest.mark.parametrize(("environ", "close_code"), [({}, 1001), ({"LUCID_CHILD": "probe"}, 1012)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("environ", "close_code", "number"),
+    [({}, 1001, signal.SIGINT), ({"LUCID_CHILD": "probe"}, 1012, signal.SIGTERM)],
+)
 async def test_a_stop_answers_accepted_requests_refuses_new_ones_closes_and_exits_0(
     spawn_probe: Spawn, environ: dict[str, str], close_code: int, number: int
 ) -> None:

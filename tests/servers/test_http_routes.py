@@ -1,0 +1,100 @@
+"""Health, readiness, metrics, description and page."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from servers.http_routes import is_public, wants_page
+from tests.servers.conftest import Serve
+from tests.servers.probe_server import build_service
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+async def test_health_is_ok_while_loading_and_ready_is_not(serve: Serve) -> None:
+    """The process lives; whether it can serve is another question, answered with phase and Retry-After."""
+    running = await serve(build_service(load_forever=True))
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        health, ready = await client.get("/healthz"), await client.get("/readyz")
+    assert health.status_code == 200
+    assert ready.status_code == 503
+    assert int(ready.headers["retry-after"]) >= 1
+    assert (ready.json()["phase"], ready.json()["progress"]) == ("load-model", 0.62)
+
+
+async def test_ready_is_200_until_the_worker_dies(serve: Serve) -> None:
+    """A dead worker turns readiness back, with the reason."""
+    service = build_service()
+    running = await serve(service)
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["device"]) == (200, "cpu")
+        service.is_alive = lambda: False
+        dead = await client.get("/readyz")
+    assert dead.status_code == 503
+    assert "died" in dead.json()["detail"]
+
+
+async def test_metrics_are_prometheus_text(serve: Serve) -> None:
+    """The shared metrics are there under their published names."""
+    running = await serve()
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    for name in ("lucid_build_info{", "lucid_connections ", "lucid_service_up 1.0", "process_open_fds"):
+        assert name in response.text
+
+
+async def test_the_front_is_a_page_for_browsers_and_json_for_programs(serve: Serve) -> None:
+    """One address, two kinds of visitor."""
+    running = await serve()
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        page = await client.get("/", headers=BROWSER)
+        described = (await client.get("/")).json()
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert described["service"] == "probe"
+    assert "echo" in described["commands"]
+    assert described["links"]["metrics"] == "/metrics"
+
+
+async def test_unknown_paths_are_404_as_json(serve: Serve) -> None:
+    """A program can read why; /v1 has the shape that SDKs read."""
+    running = await serve()
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        plain, openai = await client.get("/nope"), await client.get("/v1/nope")
+    assert (plain.status_code, plain.json()["code"]) == (404, "not_found")
+    assert openai.json()["error"]["code"] == "not_found"
+
+
+async def test_only_the_listed_files_are_served(serve: Serve) -> None:
+    """No name reaches the file system."""
+    running = await serve()
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        assert (await client.get("/console/console.js")).status_code == 200
+        for path in (
+            "/console/index.html",
+            "/console/..%2f__init__.py",
+            "/console/%2e%2e/x",
+            "/console/nope",
+        ):
+            assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "public"),
+    [
+        ("GET", "/", "text/html", True),
+        ("GET", "/console/console.js", "*/*", True),
+        ("GET", "/", "*/*", False),
+        ("POST", "/", "text/html", False),
+        ("POST", "/console/session", "*/*", False),
+        ("GET", "/console/../metrics", "text/html", False),
+        ("GET", "console.js", "*/*", False),
+        ("GET", "/metrics", "text/html", False),
+    ],
+)
+def test_public_is_the_page_and_nothing_else(method: str, path: str, accept: str, public: bool) -> None:
+    """Everything with data in it needs the token."""
+    assert is_public(method, path, accept) is public
+    assert wants_page(method, path, accept) is (public and path == "/")
