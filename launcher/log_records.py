@@ -23,6 +23,7 @@ _SHAPE = re.compile(
 )
 _STAMP_CHARS = 27
 _AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+_BEGINNING = re.compile(r"generation \d+ started\b")
 # Words that a server's own log puts on a line that tells of trouble.
 _TROUBLE = re.compile(
     r"\b(ERROR|CRITICAL|FATAL|Traceback|Exception|[A-Z]\w*Error|panic(?:ked)?|fatal|error)\b"
@@ -45,6 +46,11 @@ class LogLine:
     def is_marker(self) -> bool:
         """Whether the supervisor wrote it, not the child."""
         return self.stream == MARKER_STREAM
+
+    @property
+    def begins_generation(self) -> bool:
+        """Whether it is the supervisor's word that a new process was started."""
+        return self.is_marker and _BEGINNING.match(self.text) is not None
 
     @property
     def is_trouble(self) -> bool:

@@ -86,14 +86,14 @@ def read_last(
 def read_previous_generation(folder: Path, names: Collection[str], wanted: LogFilter) -> Iterator[LogLine]:
     """The lines of the generation before the current one, per child, merged by time.
 
-    A generation begins at each marker whose text starts with `started`.
+    A generation begins at the marker that the supervisor writes when it has started one.
     """
     streams = []
     for child, files in chosen_files(folder, names).items():
         before: list[LogLine] = []
         current: list[LogLine] = []
         for line in _forwards(child, _pieces(files, None)):
-            if line.is_marker and line.text.startswith("started"):
+            if line.begins_generation:
                 before, current = current, []
             current.append(line)
         streams.append(before)

@@ -1,4 +1,6 @@
-"""The first half of `up`: start a supervisor, or bring a running one in line with the file, and say what was done."""
+"""The first half of `up`: start a supervisor, or bring a running one in line with the file, and say what
+was done.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from launcher.commands.goals import generations
+from launcher.commands.owner import find_owner
 from launcher.control_client import connect, fetch_status, start_supervisor
-from launcher.errors import LauncherError, NotRunning
+from launcher.errors import AlreadyOwned, LauncherError, NotRunning
 from launcher.terminal.output import Output
 from launcher.terminal.sanitize import clean
 
 # The report comes when ports are bound; checking the options of a server takes the longest before that.
 REPORT_TIMEOUT_S = 120.0
-OWNED_CODE = "E_RUNNING"
+ENDING_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,43 @@ def bring_up(
 
     Raises whatever the supervisor answers: ConfigInvalid, PortInUse, NoSuchService …
     """
-    try:
-        fetch_status(config_path)
-    except NotRunning:
-        try:
-            report = start_supervisor(config_path, services, strict_ports, timeout_s or REPORT_TIMEOUT_S)
-        except LauncherError as error:
-            # Somebody else's `up` was faster between the two calls: then there is a stack to bring in line.
-            if error.code != OWNED_CODE:
-                raise
-            fetch_status(config_path)
-        else:
+    if not _is_running(config_path):
+        report = _start(config_path, services, strict_ports, timeout_s or REPORT_TIMEOUT_S)
+        if report is not None:
             tell_report(report, output)
             return BroughtUp(started=True, anew={})
     return asyncio.run(_reconcile(config_path, services, strict_ports, output))
+
+
+def _is_running(config_path: Path) -> bool:
+    """Whether a supervisor answers."""
+    try:
+        fetch_status(config_path)
+    except NotRunning:
+        return False
+    return True
+
+
+def _start(
+    config_path: Path, services: Sequence[str], strict_ports: bool, timeout_s: float
+) -> Mapping[str, Any] | None:
+    """Start a supervisor and return its report; None when another one was faster.
+
+    One that is just ending still owns the project: then its end is waited for, and the start tried once more.
+    """
+    for is_last in (False, True):
+        try:
+            return start_supervisor(config_path, services, strict_ports, timeout_s)
+        except LauncherError as error:
+            if error.code != AlreadyOwned.code or is_last:
+                raise
+        if _is_running(config_path):
+            return None
+        owner = find_owner(config_path)
+        if owner is not None:
+            owner.wait_gone(ENDING_TIMEOUT_S)
+            owner.close()
+    return None
 
 
 async def _reconcile(
@@ -62,7 +88,7 @@ async def _reconcile(
 def tell_actions(reply: Mapping[str, Any], output: Output) -> list[str]:
     """Say what a running stack changes; returns the services that start or restart."""
     for note in reply.get("notes") or []:
-        output.note(clean(str(note)))
+        tell_note(str(note), output)
     actions = [action for action in reply.get("actions") or [] if action["action"] != "keep"]
     for action in actions:
         reason = f": {clean(str(action['reason']))}" if action.get("reason") else ""
@@ -72,10 +98,18 @@ def tell_actions(reply: Mapping[str, Any], output: Output) -> list[str]:
     return [action["service"] for action in actions if action["action"] in ("start", "restart")]
 
 
+def tell_note(note: str, output: Output) -> None:
+    """Pass on what the supervisor noticed; that a GPU service runs on the CPU is a warning."""
+    if "on the CPU" in note:
+        output.warn(clean(note))
+    else:
+        output.note(clean(note))
+
+
 def tell_report(report: Mapping[str, Any], output: Output) -> None:
     """Say what the new supervisor found, cleaned, reserved, and could not have as first choice."""
     for note in report.get("notes") or []:
-        output.note(clean(str(note)))
+        tell_note(str(note), output)
     plan = report.get("plan") or []
     ports = sorted({entry["port"] for entry in plan if entry.get("port") is not None})
     if ports:
@@ -83,6 +117,6 @@ def tell_report(report: Mapping[str, Any], output: Output) -> None:
     for entry in plan:
         if entry.get("fallback_port"):
             output.warn(
-                f"{clean(str(entry['service']))} listens on {entry['port']}, not on the first port of its range;"
-                " clients that only know the first one will not find it"
+                f"{clean(str(entry['service']))} listens on {entry['port']}, not on the first port of its"
+                " range; clients that only know the first one will not find it"
             )

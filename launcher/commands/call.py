@@ -1,6 +1,7 @@
 """`lucid-launch call`: one request over the real WebSocket, the reply as JSON, and where the time went."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from launcher.invocation import Invocation
 
 # A vector is data for programs; on a terminal its first numbers tell enough.
 SHOWN_NUMBERS = 6
+# A list of nothing but numbers as json.dumps indents it; the line breaks cannot be inside of a string.
+_NUMBERS = re.compile(r"\[\n\s+((?:[-+.\deE]+,\n\s+)*[-+.\deE]+)\n\s*\]")
 
 
 @click.command(short_help="Send one request to a server and show the reply.")
@@ -91,7 +94,8 @@ def reply_text(reply: Mapping[str, Any], *, full: bool, terminal: bool) -> str:
     """
     if full:
         return json.dumps(reply)
-    return json.dumps(_shortened(reply) if terminal else reply, indent=2)
+    text = json.dumps(_shortened(reply) if terminal else reply, indent=2)
+    return _NUMBERS.sub(lambda match: "[" + " ".join(match[1].split()) + "]", text)
 
 
 def _shortened(value: Any) -> Any:

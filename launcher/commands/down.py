@@ -1,18 +1,16 @@
 """`lucid-launch down`: stop everything in reverse order, then the supervisor, and return when all is gone."""
 
 import asyncio
-import os
-import select
 import time
 from pathlib import Path
 
 import click
 
 from launcher.commands.arguments import timeout_option
+from launcher.commands.owner import find_owner
 from launcher.control_client import connect
 from launcher.errors import NotRunning, SupervisorFailed, TimedOut
 from launcher.invocation import Invocation
-from launcher.runtime_dir import read_owner_pid, runtime_paths
 from launcher.terminal.event_lines import EventLines
 from launcher.terminal.output import Output
 
@@ -42,19 +40,19 @@ def take_down(config_path: Path, output: Output, timeout_s: float | None) -> Non
 
     `timeout_s` bounds the stopping of the services; what is still alive then is killed.
     """
-    owner = read_owner_pid(runtime_paths(config_path))
+    owner = find_owner(config_path)
     if owner is None:
         raise NotRunning(str(config_path))
     try:
-        descriptor = os.pidfd_open(owner)
-    except ProcessLookupError:
-        raise NotRunning(str(config_path)) from None
-    try:
         deadline = time.monotonic() + (DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s + MARGIN_S)
         asyncio.run(_ask(config_path, output, timeout_s, deadline))
-        _await_end(descriptor, deadline, owner)
+        if not owner.wait_gone(deadline - time.monotonic()):
+            raise TimedOut(
+                f"the supervisor (pid {owner.pid}) is still there",
+                hint=f"see  lucid-launch status , or end it with  kill -9 {owner.pid}",
+            )
     finally:
-        os.close(descriptor)
+        owner.close()
     output.note("everything is stopped")
 
 
@@ -68,16 +66,6 @@ async def _ask(config_path: Path, output: Output, timeout_s: float | None, deadl
             async for frame in control.frames():
                 if frame.get("type") == "event":
                     progress.event(frame["event"])
-    except (SupervisorFailed, TimeoutError):
+    except (NotRunning, SupervisorFailed, TimeoutError):
         # The end of the process decides, not the manner in which it let go of the connection.
         return
-
-
-def _await_end(descriptor: int, deadline: float, owner: int) -> None:
-    """Return when the process behind the pidfd has ended; TimedOut after the deadline."""
-    readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-    if not readable:
-        raise TimedOut(
-            f"the supervisor (pid {owner}) is still there",
-            hint=f"see  lucid-launch status , or end it with  kill -9 {owner}",
-        )

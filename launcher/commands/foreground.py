@@ -1,4 +1,6 @@
-"""`up` where no full screen is possible, or `--foreground`: a line per event until a signal ends the stack."""
+"""`up` where no full screen is possible, or `--foreground`: a line per event until a signal ends the
+stack.
+"""
 
 import asyncio
 import signal
@@ -14,6 +16,7 @@ from launcher.terminal.event_lines import EventLines
 from launcher.terminal.output import Output
 from launcher.terminal.step_list import address_lines
 
+EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 EXIT_TIMED_OUT = 124
 
@@ -30,9 +33,12 @@ class Foreground:
         self._timeout_s = timeout_s
         self._signals: asyncio.Queue[None] = asyncio.Queue()
         self._ready = asyncio.Event()
+        self._early_exit_code = EXIT_FAILED
 
     async def run(self) -> int:
-        """Return when the stack has ended: 0, 130 when interrupted before ready, 124 when not ready in time."""
+        """Return when the stack has ended: 0, 130 when interrupted before ready, 124 when not ready in
+        time.
+        """
         async with _signals_into(self._signals):
             printing = asyncio.create_task(self._print())
             stopping = asyncio.create_task(self._stop_on_signals())
@@ -47,13 +53,7 @@ class Foreground:
                 for task in (printing, stopping, late):
                     task.cancel()
                 await asyncio.gather(printing, stopping, late, return_exceptions=True)
-        return self._exit_code(was_late=late.done() and not late.cancelled())
-
-    def _exit_code(self, *, was_late: bool) -> int:
-        """Why the stack ended decides."""
-        if self._ready.is_set():
-            return 0
-        return EXIT_TIMED_OUT if was_late else EXIT_INTERRUPTED
+        return 0 if self._ready.is_set() else self._early_exit_code
 
     async def _print(self) -> None:
         """Print what happens until the supervisor says goodbye."""
@@ -79,6 +79,7 @@ class Foreground:
     async def _stop_on_signals(self) -> None:
         """The first signal asks for an orderly stop, any further one for an immediate one."""
         await self._signals.get()
+        self._early_exit_code = EXIT_INTERRUPTED
         self._output.note("stopping everything; once more stops at once")
         await self._down()
         while True:
@@ -90,6 +91,7 @@ class Foreground:
         try:
             await asyncio.wait_for(self._ready.wait(), self._timeout_s)
         except TimeoutError:
+            self._early_exit_code = EXIT_TIMED_OUT
             self._output.warn(f"not ready within {self._timeout_s:g} s; stopping everything")
             await self._down()
 

@@ -43,7 +43,9 @@ def ready_goal(services: Collection[str], newer_than: Mapping[str, int] | None =
             for child in service.get("children") or []:
                 if child.get("generation", 0) <= generations.get(child["name"], -1):
                     waiting.append(child["name"])
-                elif child["state"] == "failed" or (service["desired"] != "up" and child["state"] == "stopped"):
+                elif child["state"] == "failed" or (
+                    service["desired"] != "up" and child["state"] == "stopped"
+                ):
                     failed.append(child)
                 elif child["state"] != "ready" and not _ended_well(child):
                     waiting.append(child["name"])

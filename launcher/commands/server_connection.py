@@ -90,7 +90,9 @@ def open_server(url: str, *, origin: str | None = None) -> Iterator[ServerConnec
 
 
 def readiness_text(url: str) -> str:
-    """What `/readyz` of the server behind `url` says, as the end of a sentence; empty when it says nothing."""
+    """What `/readyz` of the server behind `url` says, as the end of a sentence; empty when it says
+    nothing.
+    """
     place = urlsplit(url)
     connection = HTTPConnection(place.hostname or "localhost", place.port, timeout=READYZ_TIMEOUT_S)
     try:

@@ -74,13 +74,14 @@ def show(
 
 def remarks(document: Mapping[str, Any], services: Collection[str]) -> list[str]:
     """What the table cannot hold: a port that is not the first choice, a GPU service on the CPU."""
-    lines = [clean(str(note)) for note in document.get("notes") or []]
+    lines = [f"! {clean(str(note))}" for note in document.get("notes") or []]
     for name, service in document.get("services", {}).items():
         if services and name not in services:
             continue
         if service.get("fallback_port"):
             lines.append(f"! {name} listens on {service.get('port')}, not on the first port of its range")
-        lines += [f"! {name}: {clean(str(note))}" for note in service.get("notes") or []]
+        lines += [f"! {clean(str(note))}" for note in service.get("notes") or []]
+    lines = list(dict.fromkeys(lines))
     return ["", *lines] if lines else []
 
 

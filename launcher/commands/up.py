@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from launcher.commands.arguments import services_argument, timeout_option
-from launcher.commands.bring_up import BroughtUp, bring_up
+from launcher.commands.bring_up import ENDING_TIMEOUT_S, BroughtUp, bring_up
 from launcher.commands.down import take_down
 from launcher.commands.following import Progress, reach
 from launcher.commands.foreground import EXIT_INTERRUPTED, Foreground
 from launcher.commands.goals import ready_goal
+from launcher.commands.owner import find_owner
 from launcher.control_client import Document, connect, fetch_status
 from launcher.errors import ActionFailed, NotRunning
 from launcher.invocation import Invocation
@@ -103,7 +104,14 @@ def _plain(config_path: Path, brought: BroughtUp, timeout_s: float | None, outpu
     async def run() -> int:
         return await Foreground(config_path, output, timeout_s).run()
 
-    return asyncio.run(run())
+    owner = find_owner(config_path)
+    try:
+        return asyncio.run(run())
+    finally:
+        if owner is not None:
+            # So that whoever waits for this command finds the project free.
+            owner.wait_gone(ENDING_TIMEOUT_S)
+            owner.close()
 
 
 def _on_terminal(config_path: Path, services: tuple[str, ...], brought: BroughtUp, output: Output) -> int:

@@ -15,6 +15,8 @@ from launcher.terminal.sanitize import clean
 
 PHASE_INTERVAL_S = 5.0
 PHASE_STEP = 0.1
+# A state change tells these already.
+UNTOLD_PHASES = (None, "spawn", "ready")
 
 
 def event_line(event: Mapping[str, Any], *, ascii_only: bool = False) -> str:
@@ -47,7 +49,7 @@ class EventLines:
         at = datetime.fromisoformat(document["at"])
         for service in document["services"].values():
             for child in service.get("children") or []:
-                if child["state"] == "starting" and child.get("phase"):
+                if child["state"] == "starting" and child.get("phase") not in UNTOLD_PHASES:
                     self._phase(child, at)
 
     def event(self, event: Mapping[str, Any]) -> None:

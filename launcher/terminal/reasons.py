@@ -22,8 +22,15 @@ _EXIT_WORDS = {
 
 
 def has_reason(child: Mapping[str, Any]) -> bool:
-    """Whether there is more to say than the state (a first start on its way needs no explanation)."""
-    return bool(child.get("reason") or child.get("last_exit")) or child.get("state") == "failed"
+    """Whether there is more to say than the state: a start or a restart that was asked for explains
+    itself.
+    """
+    if child.get("reason") or child.get("state") == "failed":
+        return True
+    last_exit = child.get("last_exit")
+    if not last_exit:
+        return False
+    return child.get("state") in ("backoff", "unhealthy") or bool(child.get("consecutive_failures"))
 
 
 def reason_lines(child: Mapping[str, Any]) -> list[str]:

@@ -60,7 +60,8 @@ def _row(
     """One child's row."""
     state = str(child.get("state", "unknown"))
     health = child.get("health") or {}
-    stats = health.get("stats") or {}
+    # What a process that has ended said last is not how things are.
+    stats = (health.get("stats") or {}) if child.get("pid") is not None else {}
     requests = stats.get("requests") or {}
     total = (stats.get("latency_ms") or {}).get("total") or {}
     p50, p99 = cells.milliseconds(total.get("p50")), cells.milliseconds(total.get("p99"))
@@ -84,7 +85,7 @@ def _row(
         "P50/P99 MS": cells.UNKNOWN if p50 == p99 == cells.UNKNOWN else f"{p50} / {p99}",
         "QUEUE": _queue(stats.get("queue") or {}),
         "PID": str(child.get("pid") or cells.UNKNOWN),
-        "HEALTH": cells.duration(health.get("age_s")),
+        "HEALTH": cells.duration(health.get("age_s") if child.get("pid") is not None else None),
     }
     return Row(
         service=name,

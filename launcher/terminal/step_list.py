@@ -28,6 +28,7 @@ class StepList:
         self._color = color
         self._ascii_only = ascii_only
         self._drawn = 0
+        self._ready: dict[str, str] = {}
 
     def heading(self, text: str) -> None:
         """A line that stays."""
@@ -37,7 +38,7 @@ class StepList:
     def snapshot(self, document: Mapping[str, Any]) -> None:
         """Redraw the children's lines."""
         lines = [
-            step_line(child, ascii_only=self._ascii_only)
+            self._line(child)
             for service in document["services"].values()
             if service.get("desired") == "up"
             for child in service.get("children") or []
@@ -48,6 +49,13 @@ class StepList:
         self._stream.write(f"{up}\r{body}\x1b[J")
         self._stream.flush()
         self._drawn = len(lines)
+
+    def _line(self, child: Mapping[str, Any]) -> str:
+        """One child's line; how long it took to get ready is told as it was then."""
+        if child["state"] != "ready":
+            self._ready.pop(child["name"], None)
+            return step_line(child, ascii_only=self._ascii_only)
+        return self._ready.setdefault(child["name"], step_line(child, ascii_only=self._ascii_only))
 
     def event(self, event: Mapping[str, Any]) -> None:
         """The next snapshot shows it."""
