@@ -46,6 +46,11 @@ class Parent:
         self._loop = asyncio.get_running_loop()
         self._loop.add_signal_handler(signal.SIGCHLD, self._reap_adopted)
 
+    @property
+    def has_children(self) -> bool:
+        """Whether a program that was started here, or its group, still lives."""
+        return bool(self._leaders)
+
     async def start(
         self,
         request: SpawnRequest,

@@ -32,7 +32,7 @@ __all__ = [
 
 _LOADING_CODES = frozenset({"model_loading", "store_opening"})
 _MAX_REPLY_BYTES = 4 * 1024 * 1024
-_MAX_STATUS_LINE_BYTES = 8 * 1024
+_MAX_BODY_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,10 @@ class WebSocketProbe:
         return answer
 
     async def close(self) -> None:
-        """Close the connection."""
-        self._drop()
+        """Say goodbye, and wait for the answer only as long as a healthy child needs for one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def _ask(self, request: Mapping[str, Any]) -> Answer:
         kind = str(request.get("type"))
@@ -181,7 +183,7 @@ class HttpProbe:
             protocol, status = line.split(maxsplit=2)[:2]
             if not protocol.startswith(b"HTTP/"):
                 raise ValueError("it does not speak HTTP")
-            rest = await reader.read(_MAX_STATUS_LINE_BYTES) if status == b"503" else b""
+            rest = await _read_bounded(reader) if status == b"503" else b""
             return int(status), rest.partition(b"\r\n\r\n")[2]
         finally:
             writer.transport.abort()
@@ -230,6 +232,14 @@ def _judge_stats(stats: Mapping[str, Any]) -> Answer:
     if phase == "failed":
         return Failing("says that it has failed and answers nothing until a restart")
     return Loading(phase, _progress(stats))
+
+
+async def _read_bounded(reader: asyncio.StreamReader) -> bytes:
+    """Headers and body up to a limit; the empty line before them is the end of the status line."""
+    received = b"\r\n"
+    while len(received) < _MAX_BODY_BYTES and (chunk := await reader.read(_MAX_BODY_BYTES)):
+        received += chunk
+    return received
 
 
 def _phase(body: bytes) -> Loading | None:
