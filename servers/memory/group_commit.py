@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 J = TypeVar("J")
 R = TypeVar("R")
 
+GROUP_ROWS = 128
+"""Most rows that share a sync: enough to make its cost vanish, few enough not to wait long for each other."""
+
 RETRY_S = 0.25
 """When to come back to a full queue, in seconds: some dozens of commits later."""
 
@@ -48,7 +51,7 @@ class GroupCommit(Generic[J, R]):
         commit: Callable[[Sequence[J]], Sequence[R | RequestError]],
         *,
         queue_rows: int,
-        group_rows: int = 512,
+        group_rows: int = GROUP_ROWS,
     ) -> None:
         self._commit = commit
         self._queue_rows = queue_rows

@@ -72,12 +72,16 @@ class VectorIndex:
     ) -> list[Neighbour | None]:
         """Return, for every row of `vectors`, the nearest visible memory of its namespace (None: none is)."""
         view = self._columns.view
-        found: list[Neighbour | None] = []
-        step = max(1, NEAREST_CELLS // max(1, view.rows))
+        found: list[Neighbour | None] = [None] * len(vectors)
         units = unit(vectors)
-        for start in range(0, len(units), step):
-            part = slice(start, start + step)
-            found += self._nearest_of(view, units[part], namespaces[part], now_ms)
+        step = max(1, NEAREST_CELLS // max(1, view.rows))
+        for namespace in dict.fromkeys(namespaces):
+            places = [place for place, name in enumerate(namespaces) if name == namespace]
+            for start in range(0, len(places), step):
+                part = places[start : start + step]
+                neighbours = self._nearest_of(view, units[part], namespace, now_ms)
+                for place, neighbour in zip(part, neighbours, strict=True):
+                    found[place] = neighbour
         return found
 
     def search(self, search: Search) -> Found:
@@ -100,12 +104,7 @@ class VectorIndex:
         return Found(self._ranked(view, search, rows)[search.offset : wanted], total, hidden)
 
     def _visible(self, view: View, search: Search) -> torch.Tensor:
-        code = self._columns.code_of(search.namespace)
-        visible = (
-            view.alive
-            & (view.expires_at_ms > search.now_ms)
-            & (view.namespaces == (-1 if code is None else code))
-        )
+        visible = view.alive & (view.expires_at_ms > search.now_ms) & self._is_in(view, search.namespace)
         if search.allowed is not None:
             allowed = self._torch.from_numpy(search.allowed).to(view.seqs.device)
             visible = visible & self._torch.isin(view.seqs, allowed)
@@ -116,13 +115,10 @@ class VectorIndex:
     ) -> Rows:
         weights = search.weights
         direction = self._torch.from_numpy(unit(query[None])[0]).to(view.vectors.device)
-        ages = (search.now_ms - view.timestamps_ms).clamp(min=0).to(self._torch.float64)
-        bias = weights.significance * view.significances + weights.recency * self._torch.exp2(
-            -ages / search.half_life_ms
-        )
-        scores = (
-            self._torch.mv(view.vectors, direction).mul_(weights.relevance).add_(bias.to(self._torch.float32))
-        )
+        ages = (search.now_ms - view.timestamps_ms).clamp_(min=0).to(self._torch.float32)
+        bias = ages.mul_(-1.0 / search.half_life_ms).exp2_().mul_(weights.recency)
+        bias.add_(view.significances.to(self._torch.float32), alpha=weights.significance)
+        scores = self._torch.addmv(bias, view.vectors, direction, alpha=weights.relevance)
         scores.masked_fill_(~matches, -self._torch.inf)
         least = self._torch.topk(scores, wanted, sorted=False).values.min()
         enough = (scores >= least - _margin(view.vectors.shape[1], weights)) & matches
@@ -150,7 +146,9 @@ class VectorIndex:
         significances, timestamps, seqs = (
             _numpy(column[where]).tolist() for column in (view.significances, view.timestamps_ms, view.seqs)
         )
-        similarities = _similarities(_numpy(view.vectors[where]), search.query)
+        similarities: list[float] | list[None] = [None] * len(rows)
+        if search.query is not None:
+            similarities = _cosines(_numpy(view.vectors[where]), search.query)
         ranked: list[tuple[tuple[float, float, float, str], Hit]] = []
         for row, seq, significance, timestamp, similarity in zip(
             rows.tolist(), seqs, significances, timestamps, similarities, strict=True
@@ -168,23 +166,31 @@ class VectorIndex:
         return [hit for _, hit in ranked]
 
     def _nearest_of(
-        self, view: View, units: npt.NDArray[np.float32], namespaces: Sequence[str], now_ms: int
+        self, view: View, units: npt.NDArray[np.float32], namespace: str, now_ms: int
     ) -> list[Neighbour | None]:
-        visible = view.alive & (view.expires_at_ms > now_ms)
-        similarities = self._torch.from_numpy(units).to(view.vectors.device) @ view.vectors.T
+        if not view.rows:
+            return [None] * len(units)
+        visible = view.alive & (view.expires_at_ms > now_ms) & self._is_in(view, namespace)
+        bias = self._torch.zeros(view.rows, dtype=self._torch.float32, device=view.vectors.device)
+        bias.masked_fill_(~visible, -self._torch.inf)
+        directions = self._torch.from_numpy(units).to(view.vectors.device)
+        best = self._torch.addmm(bias, directions, view.vectors.T).max(dim=1)
+        rows = _numpy(best.indices)
+        candidates = _numpy(view.vectors[best.indices])
         found: list[Neighbour | None] = []
-        masks: dict[str, torch.Tensor] = {}
-        for row, namespace in enumerate(namespaces):
-            if namespace not in masks:
-                code = self._columns.code_of(namespace)
-                masks[namespace] = visible & (view.namespaces == (-1 if code is None else code))
-            if not bool(masks[namespace].any()):
+        for row, similarity, candidate, direction in zip(
+            rows.tolist(), _numpy(best.values).tolist(), candidates, units, strict=True
+        ):
+            if similarity == -np.inf:
                 found.append(None)
                 continue
-            best = int(similarities[row].masked_fill(~masks[namespace], -self._torch.inf).argmax())
-            exact = _similarities(_numpy(view.vectors[best])[None], units[row])[0]
-            found.append(Neighbour(exact or 0.0, view.ids[best]))
+            (exact,) = _cosines(candidate[None], direction)
+            found.append(Neighbour(exact, view.ids[row]))
         return found
+
+    def _is_in(self, view: View, namespace: str) -> torch.Tensor:
+        code = self._columns.code_of(namespace)
+        return view.namespaces == (-1 if code is None else code)
 
 
 def _margin(dimensions: int, weights: RankWeights) -> float:
@@ -194,11 +200,8 @@ def _margin(dimensions: int, weights: RankWeights) -> float:
     return 2.0 * (dimensions + 8) * 2.0**-24 * scale
 
 
-def _similarities(
-    vectors: npt.NDArray[np.float32], query: npt.NDArray[np.float32] | None
-) -> list[float] | list[None]:
-    if query is None:
-        return [None] * len(vectors)
+def _cosines(vectors: npt.NDArray[np.float32], query: npt.NDArray[np.float32]) -> list[float]:
+    """The cosines of unit vectors (n, d) to a query of any length, in float64."""
     wide = query.astype(np.float64)
     wide /= np.sqrt((wide * wide).sum())
     # A sum per row, not a matrix product: its rounding does not depend on how many rows there are.
