@@ -85,7 +85,7 @@ SERVICES = st.dictionaries(
 
 @given(SERVICES, SERVICES)
 def test_planning_again_changes_nothing(running: dict[str, Service], wanted: dict[str, Service]) -> None:
-    """Once carried out, a plan leaves only `keep`; every service is named once; only live keys update live."""
+    """Once carried out, a plan leaves only `keep`; each service is named once; only live keys update."""
     actions = plan(running, wanted)
     assert len(actions) == len({action.service for action in actions})
     after = {name: one for name, one in wanted.items() if one.enabled}
