@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -23,23 +23,19 @@ from servers.errors import (
     InternalError,
     InvalidRequest,
     OriginNull,
-    Overloaded,
     RequestError,
     ShuttingDown,
 )
+from servers.open_requests import CANCEL, MOST_WAITING, OpenRequests, Slot
 from servers.protocol import Envelope, decode, encode, failure, parse, success, unknown_command
 from servers.service import Command, RequestContext, Service
 from servers.settings import ServerSettings
 
-__all__ = ["CANCEL", "NULL_ORIGIN_TEXT", "Session"]
+__all__ = ["NULL_ORIGIN_TEXT", "Session", "unforeseen"]
 
 logger = logging.getLogger("lucid.session")
 
-CANCEL = "cancel"
-"""The command that every server has: drop this connection's request of that id."""
-
-MOST_WAITING = 1024
-"""Accepted but not yet answered requests of one connection; more are refused as overloaded."""
+MOST_TIMEOUT_MS = 86_400_000
 
 NULL_ORIGIN_TEXT = (
     "This page has no origin (it was opened from a file or is sandboxed), so only `stats` is answered. "
@@ -49,23 +45,6 @@ _EXPIRED = "The request's timeout_ms passed before it was done; it was dropped."
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-@dataclass(eq=False)
-class Slot:
-    """The place of one reply in the order of a connection."""
-
-    envelope: Envelope | None
-    received_at: float
-    size_bytes: int = 0
-    reply: str | None = None
-    task: asyncio.Task[str] | None = None
-    was_cancelled: bool = False
-
-    @property
-    def command(self) -> str:
-        """The request's type, for counting."""
-        return self.envelope.type if self.envelope else "unreadable"
 
 
 @dataclass(eq=False)
@@ -83,16 +62,17 @@ class Session:
     receive: Receive
     send: Send
     close_code: int = 1001
-    _open: set[Slot] = field(default_factory=set)
     _is_draining: bool = False
 
     def __post_init__(self) -> None:
         self._commands = {command.name: command for command in self.service.commands}
         self._names = frozenset({*self._commands, CANCEL})
-        self._waiting_bytes = 0
         self._order: asyncio.Queue[Slot | None] = asyncio.Queue(2 * MOST_WAITING)
         self._running = asyncio.Semaphore(self.settings.max_in_flight)
         self._loop = asyncio.get_running_loop()
+        self._open = OpenRequests(
+            self.service.telemetry, self._names, 2 * self.settings.max_message_bytes, self._loop.time
+        )
 
     async def run(self) -> None:
         """Serves until the peer is gone or the drain has answered everything; then nothing of it runs on."""
@@ -114,9 +94,7 @@ class Session:
 
     def abandon(self) -> None:
         """Cancels everything that is still computed; its replies say so if the peer is still there."""
-        for slot in self._open:
-            if slot.task is not None:
-                slot.task.cancel()
+        self._open.cancel_all()
 
     async def _receive_requests(self, tasks: asyncio.TaskGroup) -> None:
         while (event := await self.receive())["type"] != "websocket.disconnect":
@@ -138,6 +116,7 @@ class Session:
             if slot.task is not None:
                 await asyncio.wait({slot.task})
             await self.send({"type": "websocket.send", "text": self._reply(slot)})
+            self._open.close(slot)
         await self.send({"type": "websocket.close", "code": self.close_code, "reason": "shutting down"})
 
     def _accept(self, frame: str | bytes, tasks: asyncio.TaskGroup) -> Slot:
@@ -145,17 +124,11 @@ class Session:
         slot = Slot(None, self._loop.time(), len(frame))
         try:
             slot.envelope = decode(frame, commands=None if self.is_restricted else self._names)
-            slot.task = tasks.create_task(self._admitted(slot))
+            self._open.open(slot, tasks.create_task(self._admitted(slot)))
         except RequestError as error:
             slot.reply = self._refused(slot, error)
-            return slot
         except Exception:
             slot.reply = self._refused(slot, unforeseen(slot.command))
-            return slot
-        self._open.add(slot)
-        self._waiting_bytes += slot.size_bytes
-        self.service.telemetry.in_flight += 1
-        slot.task.add_done_callback(lambda _: self._settle(slot))
         return slot
 
     def _admitted(self, slot: Slot) -> Coroutine[Any, Any, str]:
@@ -171,22 +144,13 @@ class Session:
         command = self._commands.get(envelope.type)
         if command is None:
             raise unknown_command(envelope.type, self._names)
-        self._require_room(slot)
+        self._open.require_room(slot)
         deadline = read_deadline(envelope, slot.received_at)
         request = parse(command.request, envelope)
         if command.needs_ready and not self.service.check_alive():
             raise self.service.readiness.loading_error()
         context = RequestContext(self.connection_id, deadline, slot.received_at)
         return self._answer(slot, envelope, command, context, request)
-
-    def _require_room(self, slot: Slot) -> None:
-        is_full = len(self._open) >= MOST_WAITING
-        most_bytes = 2 * self.settings.max_message_bytes
-        if is_full or self._waiting_bytes + slot.size_bytes > most_bytes:
-            raise Overloaded(
-                f"{len(self._open)} requests of this connection already wait; read their replies first.",
-                retry_after=1.0,
-            )
 
     async def _answer(
         self, slot: Slot, envelope: Envelope, command: Command, context: RequestContext, request: Any
@@ -201,7 +165,7 @@ class Session:
         except Exception as error:
             expired = isinstance(error, TimeoutError) and limit.expired()
             return self._refused(slot, DeadlineExceeded(_EXPIRED) if expired else unforeseen(command.name))
-        self._record(slot, "ok")
+        self._open.record(slot, "ok")
         return text
 
     def _require_time(self, context: RequestContext) -> None:
@@ -213,15 +177,10 @@ class Session:
         wanted = envelope.echo.get("id", envelope.data.get("id"))
         if wanted is None:
             return self._refused(slot, InvalidRequest("id: cancel needs the id of the request to drop."))
-        found = [other for other in self._open if other is not slot and is_request(other, wanted)]
-        for other in found:
-            other.was_cancelled = True
-            if other.task is not None:
-                other.task.cancel()
-        running = {other.task for other in found if other.task is not None}
+        running = self._open.cancel(wanted)
         if running:
             await asyncio.wait(running)
-        self._record(slot, "ok")
+        self._open.record(slot, "ok")
         # A store that had begun to commit ends well in spite of the cancel: say what really happened.
         return encode(success(envelope, {"cancelled": any(task.cancelled() for task in running)}))
 
@@ -237,25 +196,8 @@ class Session:
         return encode(failure(error, slot.envelope))
 
     def _refused(self, slot: Slot, error: RequestError) -> str:
-        self._record(slot, error.code)
+        self._open.record(slot, error.code)
         return encode(failure(error, slot.envelope))
-
-    def _settle(self, slot: Slot) -> None:
-        self._open.discard(slot)
-        self._waiting_bytes -= slot.size_bytes
-        self.service.telemetry.in_flight -= 1
-        if slot.task is not None and slot.task.cancelled():
-            self._record(slot, Cancelled.code)
-
-    def _record(self, slot: Slot, code: str) -> None:
-        known = slot.command if slot.command in self._names else "unknown"
-        self.service.telemetry.record(known, code, self._loop.time() - slot.received_at)
-
-
-def is_request(slot: Slot, wanted: object) -> bool:
-    """Whether the slot is a request that carries this id; ids compare by type too, so that 1 is not true."""
-    found = slot.envelope.echo.get("id") if slot.envelope else None
-    return slot.command != CANCEL and type(found) is type(wanted) and found == wanted
 
 
 def read_deadline(envelope: Envelope, received_at: float) -> float | None:
@@ -266,16 +208,13 @@ def read_deadline(envelope: Envelope, received_at: float) -> float | None:
     timeout_ms = envelope.data.get("timeout_ms")
     if timeout_ms is None:
         return None
-    if (
-        isinstance(timeout_ms, bool)
-        or not isinstance(timeout_ms, int | float)
-        or not 0 <= timeout_ms <= 86_400_000
-    ):
+    is_number = isinstance(timeout_ms, int | float) and not isinstance(timeout_ms, bool)
+    if not is_number or not 0 <= timeout_ms <= MOST_TIMEOUT_MS:
         raise InvalidRequest(
-            f"timeout_ms: must be a number of milliseconds from 0 to 86400000; got {str(timeout_ms)[:40]}.",
+            f"timeout_ms: must be milliseconds from 0 to {MOST_TIMEOUT_MS}; got {str(timeout_ms)[:40]}.",
             details={"field": "timeout_ms"},
         )
-    return received_at + timeout_ms / 1000
+    return received_at + float(timeout_ms) / 1000
 
 
 def unforeseen(command: str) -> InternalError:

@@ -9,6 +9,7 @@ These are private classes of uvicorn: pyproject.toml pins the minor version and 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from uvicorn.config import Config
@@ -27,6 +28,10 @@ MOST_FIELD_BYTES = 8_000
 SEND_TIMEOUT_S = 10.0
 LEAST_DRAINED_BYTES = 65_536
 ABORT_AFTER_CLOSE_S = 1.0
+
+_CLOSING = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large" + _CLOSING
+_BAD_REQUEST = b"HTTP/1.1 400 Bad Request" + _CLOSING
 
 
 class ConnectionLedger(ServerState):
@@ -87,68 +92,99 @@ class _HeadTooLarge(Exception):
     """Raised into the parser to stop it; answered with 431."""
 
 
+class HeadLimit:
+    """What one request head may use: time, bytes, fields.
+
+    `refuse` is called when it is too large and `cut` when it is too slow.
+    """
+
+    timeout_s = HEAD_TIMEOUT_S
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, refuse: Callable[[], None], cut: Callable[[], None]
+    ) -> None:
+        self._loop, self._refuse, self._cut = loop, refuse, cut
+        self._timer: asyncio.TimerHandle | None = None
+        self._bytes = self._fields = self._field_bytes = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a head is awaited or under way."""
+        return self._timer is not None
+
+    def open(self) -> None:
+        """A head begins, or is awaited; one that is already under way keeps its time."""
+        if self._timer is None:
+            self._bytes = self._fields = self._field_bytes = 0
+            self._timer = self._loop.call_later(self.timeout_s, self._cut)
+
+    def close(self) -> None:
+        """The head is complete, or the connection has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def count_packet(self, size_bytes: int) -> None:
+        """Counts a packet that did not complete the head."""
+        self._bytes += size_bytes
+        if self._bytes > MOST_HEAD_BYTES:
+            self._refuse()
+
+    def count_part(self, size_bytes: int, *, is_field: bool = True) -> None:
+        """Counts a parsed field or the target.  Raises _HeadTooLarge, which stops the parser."""
+        self._fields += is_field
+        self._field_bytes += size_bytes
+        if self._fields > MOST_FIELDS or self._field_bytes > MOST_FIELD_BYTES:
+            self._refuse()
+            raise _HeadTooLarge
+
+
 class BoundedHead(HttpToolsProtocol):
     """HTTP/1.1 whose request heads arrive whole within 5 s, 16 KiB and 100 fields."""
 
-    head_timeout_s = HEAD_TIMEOUT_S
-
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = self._fields = self._field_bytes = 0
-        self._is_refused = False
-        self._writer: StuckWriter | None = None
+    _head: HeadLimit
+    _writer: StuckWriter
+    _is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
         self._writer = StuckWriter(self.loop, transport)
-        self._note_connections()
-        self._open_head()
+        self._head = HeadLimit(self.loop, self._refuse_head, transport.abort)
+        self._head.open()
+        _note_connections(self.server_state)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._close_head()
-        if self._writer is not None:
-            self._writer.disarm()
+        self._head.close()
+        self._writer.disarm()
         super().connection_lost(exc)
-        self._note_connections()
+        _note_connections(self.server_state)
 
     def data_received(self, data: bytes) -> None:
-        was_open = self._head_timer is not None
+        was_open = self._head.is_open
         # Parsed first: a body may ride in the packet that ends a head, and one may end where a head begins.
         super().data_received(data)
-        if was_open and self._head_timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES:
-                self._refuse_head()
+        if was_open and self._head.is_open:
+            self._head.count_packet(len(data))
 
     def on_message_begin(self) -> None:
-        if self._head_timer is None:
-            self._open_head()
+        self._head.open()
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
-        self._count_field(len(url))
+        self._head.count_part(len(url), is_field=False)
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields += 1
-        self._count_field(len(name) + len(value))
+        self._head.count_part(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._close_head()
+        self._head.close()
         super().on_headers_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        self._close_head()
-        if self._writer is not None:
-            self._writer.disarm()
+        self._head.close()
+        self._writer.disarm()
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
@@ -158,48 +194,24 @@ class BoundedHead(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._writer is not None:
-            self._writer.arm()
+        self._writer.arm()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._writer is not None:
-            self._writer.disarm()
-
-    def _open_head(self) -> None:
-        self._close_head()
-        self._head_bytes = self._fields = self._field_bytes = 0
-        self._head_timer = self.loop.call_later(self.head_timeout_s, self.transport.abort)
-
-    def _close_head(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _count_field(self, size_bytes: int) -> None:
-        self._field_bytes += size_bytes
-        if self._fields > MOST_FIELDS or self._field_bytes > MOST_FIELD_BYTES:
-            self._refuse_head()
-            raise _HeadTooLarge
+        self._writer.disarm()
 
     def _refuse_head(self) -> None:
-        if self._is_refused:
-            return
-        self._is_refused = True
-        self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-        )
-        self.transport.close()
-
-    def _note_connections(self) -> None:
-        if isinstance(self.server_state, ConnectionLedger):
-            self.server_state.update()
+        if not self._is_refused:
+            self._is_refused = True
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
 
 class Aborting(WebSocketsSansIOProtocol):
     """WebSocket whose peer is cut once it stopped reading or sent an unreadable handshake."""
 
     abort_after_close_s = ABORT_AFTER_CLOSE_S
+    _writer: StuckWriter
 
     def __init__(
         self,
@@ -209,39 +221,33 @@ class Aborting(WebSocketsSansIOProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._ledger = server_state
-        self._writer: StuckWriter | None = None
+        self._state = server_state
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._writer = StuckWriter(self.loop, self.transport)
-        self._note_connections()
+        _note_connections(self._state)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._writer is not None:
-            self._writer.disarm()
+        self._writer.disarm()
         super().connection_lost(exc)
-        self._note_connections()
+        _note_connections(self._state)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             # Not a GET, or a body with it: upstream would wait for ever without an answer.
-            self.transport.write(
-                b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            )
+            self.transport.write(_BAD_REQUEST)
             self.handshake_complete = True
             self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._writer is not None:
-            self._writer.arm()
+        self._writer.arm()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._writer is not None:
-            self._writer.disarm()
+        self._writer.disarm()
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
@@ -254,6 +260,7 @@ class Aborting(WebSocketsSansIOProtocol):
     def _abort_soon(self) -> None:
         self.loop.call_later(self.abort_after_close_s, self.transport.abort)
 
-    def _note_connections(self) -> None:
-        if isinstance(self._ledger, ConnectionLedger):
-            self._ledger.update()
+
+def _note_connections(state: ServerState) -> None:
+    if isinstance(state, ConnectionLedger):
+        state.update()

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError
 
-from servers.session import MOST_WAITING
+from servers.open_requests import MOST_WAITING
 from tests.servers.conftest import Serve
 from tests.servers.probe_server import build_service
 

@@ -15,8 +15,8 @@ from servers.uvicorn_protocols import (
     HEAD_TIMEOUT_S,
     SEND_TIMEOUT_S,
     Aborting,
-    BoundedHead,
     ConnectionLedger,
+    HeadLimit,
     StuckWriter,
 )
 from tests.servers.conftest import Running, Serve
@@ -48,7 +48,7 @@ async def test_silence_and_half_a_head_are_cut(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """A head must arrive whole within its time."""
-    monkeypatch.setattr(BoundedHead, "head_timeout_s", 0.05)
+    monkeypatch.setattr(HeadLimit, "timeout_s", 0.05)
     assert await everything_after(await serve(), sent) == b""
 
 
@@ -100,7 +100,7 @@ async def test_a_large_body_is_not_a_large_head(serve: Serve) -> None:
 
 async def test_a_second_request_has_its_own_head_limit(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep-alive does not let a later head dawdle."""
-    monkeypatch.setattr(BoundedHead, "head_timeout_s", 0.1)
+    monkeypatch.setattr(HeadLimit, "timeout_s", 0.1)
     sent = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea"
     assert (await everything_after(await serve(), sent)).startswith(b"HTTP/1.1 200 ")
 
