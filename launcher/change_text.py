@@ -23,7 +23,7 @@ def describe_change(before: Child, after: Child, missing: Sequence[str], next_re
         case "backoff":
             limit = after.rules.restart.max_failures
             count = f"failure {after.failures} of {limit}" if limit else f"failure {after.failures}"
-            return f"ended: {after.reason}; next try in {next_retry_s or 0.0:.1f} s ({count})"
+            return f"ended: {after.reason}; next try in {next_retry_s or 0.0:.2g} s ({count})"
         case "stopping":
             return f"is being stopped: {after.reason or 'stop requested'}"
         case "failed":

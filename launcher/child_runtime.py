@@ -40,6 +40,7 @@ from launcher.lifecycle_values import (
 from launcher.log_format import stamp
 from launcher.logfiles import LogFile, OutputReader
 from launcher.notify import NotifySocket
+from launcher.oom import OomCounter
 from launcher.parent import Parent
 from launcher.preflight import PreparedChild
 from launcher.processes import ExitStatus, ProcessTree
@@ -61,6 +62,7 @@ class Surroundings:
     changed: Callable[[], None]
     journal: Callable[[], None]
     peers: Callable[[], Mapping[str, str]]
+    oom: OomCounter
 
 
 @dataclass
@@ -204,8 +206,7 @@ class ChildRuntime:
 
     def _exited(self, generation: int, status: ExitStatus, is_empty: bool) -> None:
         charge = self.life.charge
-        own = Outcome("exited", status.code) if status.signal is None else Outcome("killed")
-        outcome = own if charge is None else charge
+        outcome = self._judge(status) if charge is None else charge
         loop_time = asyncio.get_running_loop().time()
         after_s = None if self.spawned_at is None else loop_time - self.spawned_at
         tail = () if self._output is None else self._output.stderr_tail
@@ -214,6 +215,12 @@ class ChildRuntime:
             self._close_generation()
         self.log.mark(f"generation {generation} ended: {status.text} after {after_s or 0.0:.1f} s")
         self._post(Exited(generation, outcome, status.text, is_empty))
+
+    def _judge(self, status: ExitStatus) -> Outcome:
+        if status.signal is None:
+            return Outcome("exited", status.code)
+        is_oom = status.signal == signal.SIGKILL and self.around.oom.has_risen()
+        return Outcome("oom" if is_oom else "killed")
 
     def _emptied(self, generation: int) -> None:
         self._close_generation()

@@ -14,6 +14,7 @@ from launcher.usage import UsageMeter
 __all__ = ["UsageSampler"]
 
 _PERIOD_S = 2.0
+_YOUNG_S = 0.2
 
 
 class UsageSampler:
@@ -32,9 +33,12 @@ class UsageSampler:
             self._handle = self._loop.call_later(_PERIOD_S, self._tick)
 
     def refresh(self) -> None:
-        """Sample now unless the last sample is still good."""
+        """Sample now unless the last sample is still good; a child that it lacks makes it go bad sooner."""
+        children = self._stack.children.values()
+        lacks_one = any(child.tree is not None and child.usage is None for child in children)
         sampled_at = self._meter.sampled_at
-        if sampled_at is None or self._loop.time() - sampled_at >= _PERIOD_S:
+        age_s = None if sampled_at is None else self._loop.time() - sampled_at
+        if age_s is None or age_s >= (_YOUNG_S if lacks_one else _PERIOD_S):
             self._sample()
 
     def close(self) -> None:

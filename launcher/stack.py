@@ -161,7 +161,8 @@ class Stack:
     def _announce(self, child: ChildRuntime, before: Child, after: Child, now: float) -> None:
         """Say a change once: as an event for programs, as a line for people."""
         retry_s = None if after.state != "backoff" or after.due_at is None else after.due_at - now
-        detail = describe_change(before, after, self.missing_for(child.service), retry_s)
+        missing = self.missing_for(child.service)
+        detail = describe_change(before, after, missing, retry_s)
         self.publisher.record(
             {
                 "revision": self.publisher.next_revision(),
@@ -176,7 +177,8 @@ class Stack:
                 "pid": after.pid,
             }
         )
-        self._log(f"{child.name} {detail}")
+        if after.state != "waiting" or missing:
+            self._log(f"{child.name} {detail}")
 
     def _follow_orders(self) -> None:
         """Ask what is due now, and let go of what has left."""

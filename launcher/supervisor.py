@@ -29,6 +29,7 @@ from launcher.journal import sweep, write_journal
 from launcher.lifecycle_values import Child
 from launcher.log_format import format_line, stamp
 from launcher.logfiles import LogFile
+from launcher.oom import OomCounter
 from launcher.parent import Parent
 from launcher.preflight import PreparedChild
 from launcher.publisher import Publisher
@@ -100,6 +101,7 @@ class Supervisor:
             changed=self._publisher.changed,
             journal=self._write_journal,
             peers=self._peers,
+            oom=OomCounter.of_this_process(),
         )
         self._reconciler = Reconciler(self._stack, config_path, os.environ, self._make_runtime)
         commands = Commands(self._stack, self._reconciler, self._publisher, self.status, self._end_within)
