@@ -29,6 +29,7 @@ class ChildPort:
     sockets: tuple[socket.socket, ...] = ()
     is_fallback: bool = False
     passed_over: tuple[Taken, ...] = ()
+    is_ours_already: bool = False
 
     def why_fallback(self) -> str:
         """Who has the ports that would have been better."""
@@ -47,6 +48,7 @@ class PortClaims:
     ports: dict[str, ChildPort] = field(default_factory=dict)
     conflicts: tuple[PortConflict, ...] = ()
     bound: dict[int, tuple[socket.socket, ...]] = field(default_factory=dict)
+    ours: set[int] = field(default_factory=set)
 
     def close(self) -> None:
         """Give up everything that was bound here; sockets that were held before are not touched."""
@@ -77,7 +79,11 @@ def claim_ports(
             close_all(claims.bound.pop(assignment.port, ()))
             sockets = ()
         claims.ports[assignment.child] = ChildPort(
-            assignment.port, sockets, assignment.is_fallback, assignment.passed_over
+            assignment.port,
+            sockets,
+            assignment.is_fallback,
+            assignment.passed_over,
+            assignment.port in claims.ours,
         )
     claims.conflicts = tuple(_conflict(config, shortage) for shortage in plan.conflicts)
     return claims
@@ -108,7 +114,10 @@ class _Claimer:
             if not refusal.is_taken:
                 return Taken(port, reason=refusal.reason)
             holder = find_holder(port)
-            return port if holder is not None and self._is_ours(holder) else Taken(port, holder)
+            if holder is None or not self._is_ours(holder):
+                return Taken(port, holder)
+            self._claims.ours.add(port)
+            return port
         number = int(sockets[0].getsockname()[1])
         self._claims.bound[number] = sockets
         return number

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from launcher.config import Config, load_config
-from launcher.config_models import FixedPort, Service
+from launcher.config_models import Service
 from launcher.errors import (
     ConfigInvalid,
     ConfigMissing,
@@ -114,8 +114,9 @@ def _free_ports(service: Service, claims: PortClaims) -> Iterator[Check]:
                 detail,
                 "clients that know only the first port will not find it",
             )
-        elif isinstance(service.port, FixedPort) or service.port is not None:
-            yield Check(f"port {port.number}", "ok", f"free for {child}")
+        elif port.number is not None:
+            how = "held by the running stack" if port.is_ours_already else "free"
+            yield Check(f"port {port.number}", "ok", f"{how}, for {child}")
 
 
 def _held(service: Service, conflict: PortConflict) -> str:

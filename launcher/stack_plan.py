@@ -34,13 +34,17 @@ class ChildPlan:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """The whole plan; `notes` are sentences that the user must see."""
+    """The whole plan; `notes` are sentences that the user must see.
+
+    Not `is_complete`: the running supervisor does not tell its settings, so that changes cannot be seen.
+    """
 
     project: str
     is_running: bool
     actions: tuple[Action, ...]
     children: tuple[ChildPlan, ...]
     notes: tuple[str, ...]
+    is_complete: bool = True
 
     @property
     def has_changes(self) -> bool:
@@ -93,7 +97,12 @@ def plan_stack(
         for child in _children(config.services[action.service], services, prepared.children)
     ]
     return StackPlan(
-        config.project, status is not None, tuple(actions), tuple(children), tuple(prepared.notes)
+        config.project,
+        status is not None,
+        tuple(actions),
+        tuple(children),
+        tuple(prepared.notes),
+        is_complete=None not in _running(services).values(),
     )
 
 

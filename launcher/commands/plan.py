@@ -63,7 +63,9 @@ def _lines(plan: "StackPlan") -> Iterator[str]:
             yield from (
                 _child_line(child, width) for child in plan.children if child.service == action.service
             )
-    if not plan.has_changes:
+    if not plan.is_complete:
+        yield "whether more has changed cannot be seen; lucid-launch up  finds and applies it"
+    elif not plan.has_changes:
         yield "nothing to do: the running stack is as the file says"
 
 

@@ -1,6 +1,7 @@
 """`doctor`: each finding with its mend, and an exit code that a script can use."""
 
 import json
+import os
 import resource
 import shutil
 import socket
@@ -157,6 +158,16 @@ def test_ports_are_tried(folder: Path, held: tuple[socket.socket, ...]) -> None:
     assert [check.status for check in ports] == ["FAIL", "warn", "ok"]
     assert "by pid" in ports[0].detail
     assert "is held by pid" in ports[1].detail
+
+
+def test_a_port_of_the_running_stack_is_no_conflict(folder: Path, held: tuple[socket.socket, ...]) -> None:
+    """What this very stack holds is in good hands."""
+    (folder / "config.yaml").write_text(
+        f"services: {{a: {{command: [sh], port: {held[0].getsockname()[1]}}}}}\n"
+    )
+    checks = check_stack(folder / "config.yaml", {"PATH": "/usr/bin:/bin"}, Gpus(), [os.getpid()])
+    (port,) = [check for check in checks if check.name.startswith("port")]
+    assert (port.status, port.detail) == ("ok", "held by the running stack, for a")
 
 
 def test_placement_is_shown_with_its_gpu(folder: Path) -> None:

@@ -137,6 +137,7 @@ def test_a_supervisor_that_tells_no_settings(config: Callable[..., Config]) -> N
     plan = plan_stack(made, status(made, m={"settings": None}), {})
     assert plan.actions[0].kind == "keep"
     assert "does not tell" in plan.actions[0].reason
+    assert "cannot be seen" in list(verb._lines(plan))[-1]
 
 
 def test_named_services_bring_their_dependencies(config: Callable[..., Config]) -> None:
