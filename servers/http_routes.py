@@ -104,6 +104,7 @@ def _front(service: Service) -> Endpoint:
                 "version": service.version,
                 "phase": service.readiness.phase,
                 "commands": [command.name for command in service.commands],
+                "peers": service.telemetry.peers,
                 "links": {**links, "websocket": "/", **{path: path for path in paths}},
                 **service.describe(),
             }

@@ -29,10 +29,12 @@ class Echo(BaseModel):
     count: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
-def build_service(*, load_forever: bool = False, start_error: Exception | None = None) -> Service:
+def build_service(
+    *, name: str = "probe", load_forever: bool = False, start_error: Exception | None = None
+) -> Service:
     """The probe service: `stats`, `echo`, `crash`, and `hold`, which answers when `release` was sent."""
     readiness = Readiness()
-    telemetry = Telemetry("probe", "1.0", readiness)
+    telemetry = Telemetry(name, "1.0", readiness)
     held = asyncio.Event()
 
     async def stats(context: RequestContext, request: Nothing) -> Mapping[str, Any]:
@@ -64,7 +66,7 @@ def build_service(*, load_forever: bool = False, start_error: Exception | None =
         readiness.ready("cpu")
 
     return Service(
-        name="probe",
+        name=name,
         version="1.0",
         commands=(
             Command("stats", Nothing, stats),

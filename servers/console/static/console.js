@@ -45,7 +45,8 @@ async function start() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   addServer(name, `${scheme}://${location.host}/`);
   for (const [other, port] of Object.entries(DEFAULT_PORTS)) {
-    if (other !== name) addServer(other, `${scheme}://${location.hostname}:${port}/`);
+    const found = portOf(own?.peers?.[other]) ?? port;
+    if (other !== name) addServer(other, `${scheme}://${location.hostname}:${found}/`);
   }
   fillTemplates();
   setInterval(pollAll, POLL_MS);
@@ -119,11 +120,16 @@ async function poll(server) {
 function followPeers(from, peers) {
   for (const [name, address] of Object.entries(peers)) {
     const peer = servers.get(name);
-    if (!peer || peer === from || !URL.canParse(address)) continue;
+    const port = portOf(address);
+    if (!peer || peer === from || !port) continue;
     const wanted = new URL(peer.url);
-    wanted.port = new URL(address).port;
+    wanted.port = port;
     if (wanted.href !== new URL(peer.url).href) connect(peer, wanted.href);
   }
+}
+
+function portOf(address) {
+  return address && URL.canParse(address) ? new URL(address).port : null;
 }
 
 function makeCard(name) {
