@@ -264,7 +264,12 @@ def _cpu_range(part: str) -> list[object]:
     return list(range(first, int(match[2] or first) + 1))
 
 
-Text = Annotated[str, AfterValidator(_free_of_nul), BeforeValidator(_text)]
+Text = Annotated[
+    str,
+    AfterValidator(_free_of_nul),
+    BeforeValidator(_text),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 Duration = Annotated[
     float, BeforeValidator(_from_value_error(parse_duration)), WithJsonSchema(_DURATION_SCHEMA)
 ]

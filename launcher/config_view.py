@@ -17,7 +17,8 @@ __all__ = ["HIDDEN", "resolved_document", "yaml_lines"]
 
 HIDDEN = "***"
 _SECRET_NAME = re.compile(
-    r"(?i)(?:^|[_.-])(?:token|secret|passw(?:or)?d|passphrase|api_?key|credentials?|private_?key|auth)(?:$|[_.-])"
+    r"(?i)secret|passw(?:or)?d|passphrase|api_?key|credential"
+    r"|(?:^|[_.-])(?:token|auth|authorization)(?:$|[_.-])|[_.-]key$"
 )
 _URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./ +=@-]*")

@@ -52,6 +52,12 @@ def test_numbers_may_come_from_a_variable() -> None:
     assert [choice["type"] for choice in replicas["anyOf"]] == ["integer", "string"]
 
 
+def test_the_environment_takes_any_scalar() -> None:
+    """`env: {DEBUG: true, N: 8}` is right: it becomes text."""
+    env = config_schema()["definitions"]["service"]["properties"]["env"]
+    assert env["additionalProperties"]["type"] == ["string", "number", "boolean"]
+
+
 def test_restart_has_its_short_form() -> None:
     """A word, or a mapping."""
     restart = config_schema()["definitions"]["service"]["properties"]["restart"]

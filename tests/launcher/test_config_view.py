@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,28 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
         assert "secret.txt" in shown
         assert "--key=***" in shown
         assert "postgres://ana:***@db/x" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "is_hidden"),
+    [
+        ("HF_TOKEN", True),
+        ("PGPASSWORD", True),
+        ("AWS_SECRET_ACCESS_KEY", True),
+        ("OPENAI_API_KEY", True),
+        ("apikey", True),
+        ("ENCRYPTION_KEY", True),
+        ("PROXY_AUTH", True),
+        ("MAX_TOKENS", False),
+        ("KEYBOARD", False),
+        ("AUTHOR", False),
+        ("TOKEN_FILE", False),
+    ],
+)
+def test_a_name_tells_what_is_secret(tmp_path: Path, name: str, is_hidden: bool) -> None:
+    """The usual names of secrets, and none that only sounds like one."""
+    config = load(tmp_path / "config.yaml", f"services: {{a: {{command: [x], env: {{{name}: abcdef1}}}}}}\n")
+    assert ("abcdef1" not in "\n".join(yaml_lines(config, {}))) is is_hidden
 
 
 def test_every_value_has_its_origin(tmp_path: Path) -> None:
