@@ -6,11 +6,11 @@ It decides nothing but who knows whom; `servers.serve` runs the result.
 import time
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from servers.embedding.worker import EmbeddingWorker
 from servers.memory.handlers import Handlers
 from servers.memory.memories import Memories
+from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
 from servers.memory.store.sqlite import SqliteStore
 from servers.readiness import Readiness
@@ -36,10 +36,8 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
         readiness,
         open_store=partial(SqliteStore, settings.path.expanduser()),
         now_ms=_now_ms,
+        metrics=CommitMetrics(telemetry.registry),
     )
-
-    def describe() -> dict[str, Any]:
-        return {"model": settings.model, "path": str(settings.path)}
 
     return Service(
         name=NAME,
@@ -50,7 +48,7 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
         start=memories.start,
         stop=memories.stop,
         is_alive=memories.is_alive,
-        describe=describe,
+        describe=lambda: {"model": settings.model, "path": str(settings.path)},
     )
 
 

@@ -7,6 +7,7 @@ A lone job never waits for company; under load every sync carries all that arriv
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ class GroupCommit(Generic[J, R]):
 
     `commit` returns one result or RequestError per job, in order, or raises: then every job of the group
     gets that error and the thread goes on, except after `Diverged`, which ends it. A group holds at most
-    `group_rows` rows, one job at least; at most `queue_rows` rows wait.
+    `group_rows` rows, one job at least; at most `queue_rows` rows wait. `on_commit`, called in
+    that thread, is told the rows and the seconds of every group.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class GroupCommit(Generic[J, R]):
         *,
         queue_rows: int,
         group_rows: int = GROUP_ROWS,
+        on_commit: Callable[[int, float], None] | None = None,
     ) -> None:
         self._commit = commit
+        self._on_commit = on_commit
         self._queue_rows = queue_rows
         self._group_rows = group_rows
         self._queue: deque[_Waiting[J, R]] = deque()
@@ -125,6 +129,7 @@ class GroupCommit(Generic[J, R]):
 
     def _commit_group(self, group: list[_Waiting[J, R]]) -> bool:
         is_sound = True
+        began = time.monotonic()
         answers: Sequence[R | BaseException]
         try:
             answers = self._commit([waiting.job for waiting in group])
@@ -135,6 +140,8 @@ class GroupCommit(Generic[J, R]):
                 log.exception("a group of %d changes failed", len(group))
             is_sound = not isinstance(error, Diverged)
             answers = [error] * len(group)
+        if self._on_commit is not None:
+            self._on_commit(sum(waiting.rows for waiting in group), time.monotonic() - began)
         _deliver(list(zip(group, answers, strict=True)))
         return is_sound
 

@@ -19,6 +19,7 @@ from servers.memory.filters import EVERYTHING, Filter
 from servers.memory.group_commit import GroupCommit
 from servers.memory.index import VectorIndex
 from servers.memory.ledger import Job, Ledger, Outcome, StoreJob
+from servers.memory.metrics import CommitMetrics
 from servers.memory.search import Found, Hit, Search
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
@@ -58,12 +59,14 @@ class Memories:
         *,
         open_store: Callable[[], Store],
         now_ms: Callable[[], int],
+        metrics: CommitMetrics,
     ) -> None:
         self.now_ms = now_ms
         self._settings = settings
         self._worker = worker
         self._readiness = readiness
         self._open_store = open_store
+        self._metrics = metrics
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="memory-read")
         self._store: Store | None = None
         self._index: VectorIndex | None = None
@@ -81,10 +84,11 @@ class Memories:
 
     async def stop(self) -> None:
         """Commit what is queued and let go of everything; also after a `start` that was cut short."""
+        # The threads that read go first: a start that was cut short may still be making the writer in one.
+        await asyncio.to_thread(self._readers.shutdown, wait=True, cancel_futures=True)
         if self._writer is not None:
             await asyncio.to_thread(self._writer.close)
         await self._worker.close()
-        await asyncio.to_thread(self._readers.shutdown)
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
 
@@ -145,7 +149,11 @@ class Memories:
             self._readiness.enter("index", min(1.0, done / max(1, total)))
         ledger = Ledger(store, index, self._settings.rules, self.now_ms)
         self._index = index
-        self._writer = GroupCommit(ledger.commit, queue_rows=self._settings.write_queue_rows)
+        writer = GroupCommit(
+            ledger.commit, queue_rows=self._settings.write_queue_rows, on_commit=self._metrics.record
+        )
+        self._metrics.watch(lambda: writer.depth)
+        self._writer = writer
         log.info("%d memories are ready to be searched on %s", done, device)
 
     def _retrieve(self, search: Search, wanted: Filter) -> Retrieved:

@@ -80,8 +80,8 @@ class SqliteStore:
 
     def count(self) -> int:
         """Return how many memories are not deleted."""
-        total, deleted = self._counts()
-        return total - deleted
+        info = self.info()
+        return info.rows - info.deleted_rows
 
     def scan(self, rows_per_step: int) -> Iterator[Columns]:
         """Yield every memory that is not deleted, by `seq`, in steps of at most `rows_per_step`."""
@@ -128,7 +128,8 @@ class SqliteStore:
 
     def info(self) -> StoreInfo:
         """Return facts about the store."""
-        total, deleted = self._counts()
+        ((total,),) = self._rows("SELECT count(*) FROM memories", [])
+        ((deleted,),) = self._rows("SELECT count(*) FROM memories WHERE deleted_at_ms IS NOT NULL", [])
         parts = [self._file, self._file.with_name(f"{FILE_NAME}-wal")]
         return StoreInfo(
             engine="sqlite",
@@ -151,11 +152,6 @@ class SqliteStore:
         if finding != "ok":
             raise damaged(self._file, str(finding))
         return self._connections.on_writer(lambda writer: schema.migrate(writer, str(self._file)))
-
-    def _counts(self) -> tuple[int, int]:
-        ((total,),) = self._rows("SELECT count(*) FROM memories", [])
-        ((deleted,),) = self._rows("SELECT count(*) FROM memories WHERE deleted_at_ms IS NOT NULL", [])
-        return int(total), int(deleted)
 
     def _lookup(self, column: str, keys: Sequence[Any]) -> Iterator[Memory]:
         for start in range(0, len(keys), MAX_BOUND):

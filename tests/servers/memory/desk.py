@@ -12,6 +12,7 @@ from servers.embedding.worker import EmbeddingWorker
 from servers.errors import RequestError
 from servers.memory.handlers import Handlers
 from servers.memory.memories import Memories
+from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
 from servers.memory.store.sqlite import SqliteStore
 from servers.protocol import Envelope, encode, failure, parse, success
@@ -42,6 +43,7 @@ class Desk:
     readiness: Readiness
     clock: Clock
     phases: list[str]
+    telemetry: Telemetry
 
     async def ask(self, command: str, **data: Any) -> dict[str, Any]:
         """The reply to a request with that data."""
@@ -84,7 +86,10 @@ def make_desk(settings: MemorySettings, vfs: str | None = None) -> Desk:
         readiness,
         open_store=partial(SqliteStore, settings.path, vfs=vfs, lock_wait_s=0.0),
         now_ms=clock,
+        metrics=CommitMetrics(telemetry.registry),
     )
     phases: list[str] = []
     readiness.subscribe(lambda changed: phases.append(changed.phase))
-    return Desk(Handlers(settings, memories, worker, telemetry), memories, readiness, clock, phases)
+    return Desk(
+        Handlers(settings, memories, worker, telemetry), memories, readiness, clock, phases, telemetry
+    )
