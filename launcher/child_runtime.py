@@ -151,7 +151,8 @@ class ChildRuntime:
                 on_exit=lambda status, is_empty: self._exited(generation, status, is_empty),
                 on_empty=lambda: self._emptied(generation),
             )
-        except (SpawnError, OSError) as error:
+        except (SpawnError, OSError, ValueError) as error:
+            # ValueError: what `env_file` holds cannot be an environment.
             text = str(error) if isinstance(error, SpawnError) else f"cannot start: {error}"
             self._record_exit(Outcome("spawn_failed"), ExitStatus(None, None), None, [text])
             self.log.mark(f"generation {generation} did not start: {text}")
@@ -198,7 +199,7 @@ class ChildRuntime:
         health, port = self.service.health, self.prepared.port
         try:
             probe = build_probe(self.service, port, self._environ, self.senses.facts, self.around.parent)
-        except (LookupError, OSError) as error:
+        except (LookupError, OSError, ValueError) as error:
             self.senses.health.detail = f"cannot be probed: {error}"
             self.log.mark(self.senses.health.detail)
             return

@@ -81,7 +81,7 @@ class Reconciler:
         """
         async with self._lock:
             loop = asyncio.get_running_loop()
-            config, chosen = await loop.run_in_executor(self._worker, self._read, tuple(names))
+            config, chosen = await loop.run_in_executor(self._worker, self._read, tuple(names), not restart)
             prepared = await loop.run_in_executor(
                 self._worker, partial(self._prepare, config, chosen, strict_ports)
             )
@@ -91,7 +91,7 @@ class Reconciler:
         """Let the thread go; a check that is under way is waited for."""
         self._worker.shutdown()
 
-    def _read(self, names: Sequence[str]) -> tuple[Config, set[str]]:
+    def _read(self, names: Sequence[str], with_needs: bool) -> tuple[Config, set[str]]:
         """The file, and which of its services are meant; a service named by the user counts as enabled."""
         config = load_config(self._path, self._environ)
         for name in names:
@@ -99,7 +99,7 @@ class Reconciler:
                 raise NoSuchService(name, list(config.services))
         needs = {name: service.depends_on for name, service in config.services.items()}
         everything = [name for name, service in config.services.items() if service.enabled]
-        chosen = with_dependencies(names or everything, needs)
+        chosen = with_dependencies(names or everything, needs if with_needs else {})
         services = {
             name: service.model_copy(update={"enabled": True}) if name in names else service
             for name, service in config.services.items()

@@ -69,7 +69,11 @@ class Stack:
         self._leaving.discard(runtime.name)
 
     def of(self, service: str) -> dict[str, ChildRuntime]:
-        """Return the children of a service by name."""
+        """Return the children of a service by name, without those that are on their way out."""
+        return {name: child for name, child in self.shown(service).items() if name not in self._leaving}
+
+    def shown(self, service: str) -> dict[str, ChildRuntime]:
+        """Return all children of a service that still exist, by name."""
         return {name: child for name, child in self.children.items() if child.service.name == service}
 
     def check_known(self, services: Iterable[str]) -> None:
@@ -205,5 +209,5 @@ class Stack:
         for held in child.prepared.sockets:
             with suppress(OSError):
                 held.close()
-        if not self.of(child.service.name):
+        if not self.shown(child.service.name):
             self.services.pop(child.service.name, None)

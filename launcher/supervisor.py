@@ -131,7 +131,7 @@ class Supervisor:
         self._sampler.refresh()
         services = {}
         for name, service in self._stack.services.items():
-            children = list(self._stack.of(name).values())
+            children = list(self._stack.shown(name).values())
             services[name] = view_service(service, children, self._stack.missing_for(service), now)
         return shape_status(
             project=self._reconciler.project,

@@ -70,7 +70,8 @@ class SupervisedStack:
     @contextmanager
     def connected(self) -> Iterator[ClientConnection]:
         """A control connection."""
-        with unix_connect(str(self.socket), compression=None, ping_interval=None) as connection:
+        opening = unix_connect(str(self.socket), compression=None, ping_interval=None, close_timeout=0.5)
+        with opening as connection:
             yield connection
 
     def ask(self, kind: str, **data: object) -> Document:

@@ -156,6 +156,47 @@ def test_replicas_restart_one_after_another(stack: SupervisedStack) -> None:
     assert seen.index(("a.1", "stopping")) > len(seen) - 1 - seen[::-1].index(("a.0", "ready"))
 
 
+def test_hangup_takes_the_file_over(stack: SupervisedStack) -> None:
+    """SIGHUP reconciles: more replicas mean new children, and the old one leaves the status."""
+    stack.write(f"  a: {{command: {hostile()}}}\n")
+    stack.start()
+    single = stack.wait_state("a", "ready")["pid"]
+    stack.write(f"  a: {{command: {hostile()}, replicas: 2}}\n")
+    assert stack.process is not None
+    stack.process.send_signal(signal.SIGHUP)
+    stack.wait_state("a.0", "ready")
+    stack.wait_state("a.1", "ready")
+    wait_gone(single)
+    stack.wait_for("a.1", lambda _: stack.child("a") == {})
+
+
+def test_restart_leaves_what_it_needs_alone(stack: SupervisedStack) -> None:
+    """A restart of a dependent neither starts nor restarts what it depends on."""
+    stack.write(TWO)
+    stack.start()
+    stack.wait_state("b", "ready")
+    needed = stack.child("a")["pid"]
+    stack.write(TWO.replace("}\n  b", ", env: {X: '1'}}\n  b"))
+    stack.ask("restart", services=["b"])
+    stack.wait_state("b", "ready", generation=2)
+    assert stack.child("a")["pid"] == needed
+
+
+def test_broken_env_file_fails_the_spawn_only(stack: SupervisedStack) -> None:
+    """What cannot be an environment is told as a failed spawn, and the supervisor lives on."""
+    env_file = stack.folder / "a.env"
+    env_file.write_text("A=1\n")
+    restart = "restart: {backoff: {initial: 10ms}, max_failures: 2}"
+    stack.write(f"  a: {{command: {hostile()}, env_file: a.env, {restart}}}\n")
+    stack.start()
+    pid = stack.wait_state("a", "ready")["pid"]
+    env_file.write_bytes(b"A=\xff\x00\n")
+    os.kill(pid, signal.SIGKILL)
+    failed = stack.wait_state("a", "failed")
+    assert failed["last_exit"]["reason"] == "spawn_failed"
+    assert "cannot start" in failed["reason"]
+
+
 def test_second_supervisor_is_refused(stack: SupervisedStack) -> None:
     """The report of a second start names the owner."""
     stack.write(TWO)
