@@ -16,7 +16,7 @@ from launcher.config_resolved import flatten, resolved_service
 from launcher.config_tree import merge_defaults, origins_of, prepare_tree
 from launcher.config_wording import TOP_KEYS, problems_of, unknown_key
 from launcher.errors import ConfigInvalid, ConfigMissing, ConfigProblem
-from launcher.yaml_marks import YamlProblem, load_yaml
+from launcher.yaml_marks import YamlProblem, load_yaml, split_lines
 from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode, to_plain
 
 __all__ = ["Config", "Service", "child_names", "load_config", "locate_problem"]
@@ -107,7 +107,7 @@ class _Reading:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
-        self.lines = tuple(text.split("\n"))
+        self.lines = split_lines(text)
         self.problems: list[ConfigProblem] = []
 
     def add(self, problems: Iterator[YamlProblem] | tuple[YamlProblem, ...]) -> None:

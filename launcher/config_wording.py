@@ -14,7 +14,7 @@ from launcher.config_models import ServiceKeys
 from launcher.config_tree import locate
 from launcher.problems import did_you_mean
 from launcher.yaml_marks import YamlProblem
-from launcher.yaml_nodes import MappingNode, Mark, Node
+from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode
 
 __all__ = ["TOP_KEYS", "problems_of", "unknown_key"]
 
@@ -49,7 +49,16 @@ def problems_of(error: ValidationError, tree: MappingNode, path: tuple[str, ...]
             yield unknown_key(tree, location, path, _known_keys(location[:-1]))
             continue
         found = locate(tree, location, path)
-        yield YamlProblem(_token(found.node, found.key_mark), _sentence(finding), found.path)
+        text = _without_variable(_sentence(finding), found.node)
+        yield YamlProblem(_token(found.node, found.key_mark), text, found.path)
+
+
+def _without_variable(text: str, node: Node) -> str:
+    """`text` without a value that came from the environment: it may be a secret, and the name says more."""
+    if not isinstance(node, ScalarNode) or node.origin is None:
+        return text
+    shown = text.replace(_shown(node.value), f"the value of {node.origin}")
+    return shown.replace(str(node.value), "…") if len(str(node.value)) > 1 else shown
 
 
 def unknown_key(

@@ -6,6 +6,7 @@ PyYAML's parser yields the events; its constructors, which guess types, are not 
 keys mean.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -33,12 +34,13 @@ from launcher.yaml_nodes import (
     size_of,
 )
 
-__all__ = ["Document", "YamlProblem", "load_yaml"]
+__all__ = ["Document", "YamlProblem", "load_yaml", "split_lines"]
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _STRING_TAGS = ("tag:yaml.org,2002:str", "!")
 
 
@@ -57,6 +59,11 @@ class Document:
 
     root: Node | None
     problems: tuple[YamlProblem, ...]
+
+
+def split_lines(text: str) -> tuple[str, ...]:
+    """The lines of `text` as YAML counts them (YAML 1.1, section 4.2), so that a mark finds its line."""
+    return tuple(_LINE_BREAK.split(text))
 
 
 def load_yaml(text: str) -> Document:
@@ -223,7 +230,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> YamlProblem:
     """PyYAML's complaint in plain words, at its place; a tab gets its own hint."""
     where = error.problem_mark or error.context_mark
     line, column = (1, 1) if where is None else (where.line + 1, where.column + 1)
-    source = (*text.splitlines(), *("",) * line)[line - 1]
+    source = (*split_lines(text), *("",) * line)[line - 1]
     indent = source[: len(source) - len(source.lstrip())]
     complaint = error.problem or "cannot be read"
     if "\t" in indent or "'\\t'" in complaint:
@@ -236,8 +243,7 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> YamlProblem:
 
 
 def _character_problem(error: yaml.reader.ReaderError, text: str) -> YamlProblem:
-    before = text[: error.position]
-    line = before.count("\n") + 1
-    column = len(before) - (before.rfind("\n") + 1) + 1
+    before = split_lines(text[: error.position])
+    line, column = len(before), len(before[-1]) + 1
     code = error.character if isinstance(error.character, int) else ord(error.character[:1])
     return YamlProblem(Mark(line, column), f"the character U+{code:04X} is not allowed in YAML")

@@ -302,6 +302,23 @@ def test_values_come_from_the_environment(tmp_path: Path) -> None:
     assert config.origins["services.a.port"] == "config.yaml:5:11"
 
 
+@pytest.mark.parametrize(
+    "keys", ["replicas: ${K}", "port: ${K}", "stop: {grace: '${K}'}", "gpu: x${K}y", "host: ${K}"]
+)
+def test_a_value_of_the_environment_is_not_repeated(tmp_path: Path, keys: str) -> None:
+    """It may be a secret that landed under the wrong key; its variable is named instead."""
+    (problem,) = problems(tmp_path, service(f"command: [x]\n{keys}"), {"K": "hunter two"})
+    assert "hunter" not in problem
+
+
+def test_lines_are_counted_as_yaml_counts_them(tmp_path: Path) -> None:
+    """A form feed is no line break and U+2028 is one; the quoted line is the right one."""
+    with pytest.raises(ConfigInvalid) as caught:
+        load(tmp_path, "# a\x85# b\u2028# c\rprojct: x\r\nservices: {a: {command: [x]}}\n")
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.column, problem.source) == (4, 1, "projct: x")
+
+
 def test_a_variable_cannot_bring_in_yaml(tmp_path: Path) -> None:
     """Its value is one scalar, whatever it holds."""
     a = load(tmp_path, service("command: [x, '${EVIL}']"), {"EVIL": "y]\nserver: memory"}).services["a"]
