@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -168,7 +169,6 @@ async def test_a_client_that_leaves_takes_its_work_along(serve: Serve) -> None:
     """The handler is cancelled and nothing stays in flight."""
     service = build_service()
     entered, cancelled = asyncio.Event(), asyncio.Event()
-    hold = next(command for command in service.commands if command.name == "hold")
 
     async def watched(context: object, request: object) -> dict[str, object]:
         entered.set()
@@ -178,7 +178,10 @@ async def test_a_client_that_leaves_takes_its_work_along(serve: Serve) -> None:
             cancelled.set()
         return {}
 
-    object.__setattr__(hold, "handle", watched)
+    service.commands = tuple(
+        replace(command, handle=watched) if command.name == "hold" else command
+        for command in service.commands
+    )
     running = await serve(service)
     socket = await connect(running.ws)
     await socket.send('{"type":"hold"}')

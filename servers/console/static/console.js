@@ -97,6 +97,7 @@ function connect(server, url) {
       draw(server);
     },
   });
+  draw(server);
 }
 
 function pollAll() {
