@@ -10,6 +10,7 @@ fetched by a plain `GET /status` with the socket module alone: a WebSocket libra
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import time
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 ANSWER_TIMEOUT_S = 5.0
+GOODBYE_TIMEOUT_S = 2.0
 REPORT_TAIL_LINES = 12
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
@@ -128,6 +130,7 @@ async def connect(config_path: Path) -> AsyncIterator[ControlClient]:
         compression=None,
         max_size=MAX_FRAME_BYTES,
         open_timeout=ANSWER_TIMEOUT_S,
+        close_timeout=GOODBYE_TIMEOUT_S,
         ping_interval=None,
     )
     try:
@@ -136,8 +139,14 @@ async def connect(config_path: Path) -> AsyncIterator[ControlClient]:
         raise NotRunning(str(config_path)) from None
     except (OSError, TimeoutError, WebSocketException) as error:
         raise SupervisorFailed(f"the supervisor's control socket does not answer: {error}") from error
-    async with connection:
+    try:
         yield ControlClient(connection)
+    finally:
+        try:
+            await connection.close()
+        finally:
+            # A cancelled goodbye would leave the socket open.
+            connection.transport.abort()
 
 
 def start_supervisor(
@@ -155,10 +164,16 @@ def start_supervisor(
     with open(log_path, "ab") as log, open(reader, "rb") as report:
         started_at = log.tell()
         try:
-            _spawn_detached(_supervisor_argv(config_path, only, strict_ports, writer), log.fileno(), writer)
+            argv = _supervisor_argv(config_path, only, strict_ports, writer)
+            pid = _spawn_detached(argv, log.fileno(), writer)
         finally:
             os.close(writer)
-        line = _read_line(report.fileno(), timeout_s)
+        try:
+            line = _read_line(report.fileno(), timeout_s)
+        except KeyboardInterrupt:
+            # Nobody has heard of it yet: an interrupted start leaves nothing behind.
+            os.kill(pid, signal.SIGTERM)
+            raise
     if line is None:
         raise SupervisorFailed(f"the supervisor said nothing for {timeout_s:g} s; see {log_path}")
     if not line.strip():

@@ -42,8 +42,8 @@ class _Tail:
                 )
                 return [note, *self._take(limit_bytes)]
         lines = self._take(limit_bytes)
-        while not lines and self._rotated():
-            lines = self._take(limit_bytes)
+        while self._rotated():
+            lines += self._take(limit_bytes)
         return lines
 
     def _skip_backlog(self, limit_bytes: int) -> int:

@@ -1,6 +1,8 @@
 """Click pieces that several verbs share: durations, and service names that complete themselves."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -8,6 +10,8 @@ from click.shell_completion import CompletionItem
 
 from launcher.control_client import fetch_status
 from launcher.errors import LauncherError
+from launcher.invocation import Invocation
+from launcher.terminal.output import Output
 from launcher.units import parse_duration
 
 COMPLETION_TIMEOUT_S = 0.05
@@ -34,9 +38,11 @@ DURATION = Duration()
 
 def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The services of the running stack that begin like `incomplete`; none when the stack does not answer."""
-    invocation = ctx.find_root().obj
-    if invocation is None:
-        return []
+    # Completing runs no callback, so there is no Invocation yet: make it from what is on the line so far.
+    given = ctx.find_root().params
+    output = Output(color="never", quiet=True, verbose=0, environ=os.environ)
+    folder = given.get("directory") or Path.cwd()
+    invocation = Invocation(file=given.get("file"), directory=folder, output=output, environ=os.environ)
     try:
         names = fetch_status(invocation.config_path(), COMPLETION_TIMEOUT_S)["services"]
     except LauncherError:

@@ -49,6 +49,7 @@ async def _until_end(control: ControlClient, each_interval: Callable[[], None]) 
             # Files cannot be waited for; the end of the stack can, so that is what the pause waits on.
             await asyncio.wait([ended], timeout=FOLLOW_INTERVAL_S)
             each_interval()
+        each_interval()
         ended.result()
     finally:
         ended.cancel()

@@ -155,6 +155,7 @@ def _wants_to_go_on(config_path: Path, output: Output) -> bool:
             question, type=click.Choice(["s", "l", "c"]), show_choices=False, default="s", err=True
         )
     except click.Abort:
+        output.note("")
         answer = "s"
     if answer == "s":
         try:

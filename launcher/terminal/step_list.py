@@ -91,6 +91,8 @@ def _what(child: Mapping[str, Any], state: str, ascii_only: bool) -> str:
         return f"{phase} {since}"
     bar = cells.bar(progress, BAR_WIDTH, ascii_only=ascii_only)
     detail = clean(str(child.get("detail") or ""))
+    if detail.startswith(str(child.get("phase"))):
+        detail = ""  # a server's STATUS often says what the phase and the bar say
     return f"{phase} {bar} {cells.percent(progress).strip():>4}  {since}  {detail}"
 
 
