@@ -13,19 +13,14 @@ import pytest
 
 from launcher.config import Config, load_config
 from launcher.errors import (
-    ActionFailed,
-    CommandNotFound,
-    ConfigInvalid,
-    EnvironmentUnmet,
     GpuMissing,
     LauncherError,
-    ModelNotFound,
     PortInUse,
     VramShort,
 )
 from launcher.gpus import GpuReport
 from launcher.placement import GpuFacts, GpuHolder
-from launcher.preflight import Prepared, check_environment, prepare
+from launcher.preflight import Prepared, prepare
 from launcher.sockets import bind_service, close_all
 
 GIB = 1024**3
@@ -193,73 +188,6 @@ def test_only_the_named_services_are_prepared(config: Callable[[str], Config]) -
         "  c: {command: [nope], enabled: false}\n"
     )
     assert list(run(made, only=["a", "c"]).children) == ["a"]
-
-
-def test_options_are_checked_by_the_server_at_their_place(config: Callable[[str], Config]) -> None:
-    """Line and column of each, with what the server says; together with wrong folders and files."""
-    made = config(
-        "services:\n  m:\n    server: memory\n    cwd: nowhere\n    options:\n      modle: x\n"
-        "  c: {command: [x], env_file: missing.env, user: nobody-at-all}\n"
-    )
-    with pytest.raises(ConfigInvalid) as caught:
-        check_environment(made, made.services.values(), os.environ)
-    found = [str(problem) for problem in caught.value.problems]
-    assert found[0].startswith("config.yaml:4:10: services.m.cwd: there is no folder")
-    assert found[1].startswith("config.yaml:6:7: services.m.options.modle: unknown option")
-    assert "missing.env cannot be read" in found[2]
-    assert "there is no user 'nobody-at-all'" in found[3]
-
-
-def test_a_server_that_cannot_check_is_said_so(
-    config: Callable[[str], Config], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """With the last line it wrote, not with a traceback."""
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    made = config("services: {m: {server: memory}}\n")
-    with pytest.raises(ActionFailed, match="could not check its options: exit code 1"):
-        check_environment(made, made.services.values(), os.environ)
-
-
-def test_everything_this_machine_lacks_at_once(config: Callable[[str], Config]) -> None:
-    """A model and two programs, exit 6, each with its line and mend."""
-    made = config(
-        "services:\n  m: {server: memory, options: {model: no/such-model-anywhere}}\n"
-        "  a: {command: [pythn3]}\n  b: {command: [./run.sh]}\n"
-    )
-    with pytest.raises(EnvironmentUnmet) as caught:
-        check_environment(made, made.services.values(), os.environ)
-    assert [type(error) for error in caught.value.errors] == [ModelNotFound, CommandNotFound, CommandNotFound]
-    assert caught.value.exit_code == 6
-    text = caught.value.render()
-    assert "config.yaml:2:" in text
-    assert "did you mean 'python" in text
-    assert "config.yaml:4:16" in text
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [(None, "there is no program"), (Path.mkdir, "is a folder"), (Path.touch, "is not executable")],
-)
-def test_a_program_that_cannot_run(
-    config: Callable[[str], Config], tmp_path: Path, make: Callable[[Path], None] | None, words: str
-) -> None:
-    """Alone it is its own error."""
-    if make is not None:
-        make(tmp_path / "run.sh")
-    error = failure(config("services: {a: {command: [./run.sh]}}\n"))
-    assert isinstance(error, CommandNotFound)
-    assert words in str(error)
-
-
-def test_a_program_is_looked_up_on_the_services_own_path(
-    config: Callable[[str], Config], tmp_path: Path
-) -> None:
-    """`env.PATH` counts."""
-    program = tmp_path / "bin" / "mine"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    assert run(config(f"services: {{a: {{command: [mine], env: {{PATH: {program.parent}}}}}}}\n")).children
 
 
 def test_a_named_gpu_must_exist(config: Callable[[str], Config]) -> None:
