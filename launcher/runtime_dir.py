@@ -118,6 +118,9 @@ class OwnerLock:
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
             raise AlreadyOwned(str(config_path), int(holder) if holder.isdigit() else None) from error
+        left = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+        self.dead_predecessor = int(left) if left.isdigit() else None
+        """The owner before this one, when it died without releasing the lock."""
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 

@@ -235,13 +235,23 @@ def _run(arguments: argparse.Namespace, report: Report) -> None:
     paths = create_runtime_dir(arguments.config)
     lock = OwnerLock(paths, arguments.config)
     try:
-        notes = sweep(paths.journal)
+        notes = [*_note_predecessor(lock), *sweep(paths.journal)]
         with asyncio.Runner(debug=False) as runner:
             runner.run(_supervise(arguments, paths, notes, report))
     except* LauncherError as group:
         raise _first(group) from None
     finally:
         lock.release()
+
+
+def _note_predecessor(lock: OwnerLock) -> list[str]:
+    """What the user must know when the supervisor before this one did not end by itself."""
+    pid = lock.dead_predecessor
+    if pid is None:
+        return []
+    return [
+        f"the supervisor before this one (pid {pid}) was killed; its services ended with it and start anew"
+    ]
 
 
 def _first(group: BaseExceptionGroup[LauncherError]) -> LauncherError:

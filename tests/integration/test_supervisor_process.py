@@ -43,8 +43,10 @@ def test_killed_supervisor_leaves_nothing_for_the_next(stack: SupervisedStack) -
     stack.process.wait()
     wait_gone(leader)
     assert is_alive(daemon)
+    killed = stack.process.pid
     report = stack.start()
     assert report["ok"] is True
+    assert f"(pid {killed}) was killed" in report["notes"][0]
     assert [note for note in report["notes"] if f"pid {daemon}" in note and "of a" in note]
     assert not is_alive(daemon)
     assert stack.wait_state("a", "ready")["generation"] == 1

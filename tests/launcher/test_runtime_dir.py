@@ -73,6 +73,21 @@ def test_second_owner_is_refused_and_told_who(config: Path) -> None:
     OwnerLock(paths, config).release()
 
 
+def test_dead_owner_is_remembered(config: Path) -> None:
+    """Only an owner that died with the lock is a dead predecessor; one that released it is not."""
+    paths = create_runtime_dir(config)
+    script = "import os, sys; from pathlib import Path; from launcher.runtime_dir import *;"
+    script += "p = Path(sys.argv[1]); OwnerLock(runtime_paths(p), p); os.kill(os.getpid(), 9)"
+    with subprocess.Popen([sys.executable, "-c", script, str(config)]) as process:
+        process.wait()
+    lock = OwnerLock(paths, config)
+    assert lock.dead_predecessor == process.pid
+    lock.release()
+    again = OwnerLock(paths, config)
+    assert again.dead_predecessor is None
+    again.release()
+
+
 def test_import_is_light() -> None:
     """Light verbs import it: no asyncio, pydantic, yaml or websockets comes along."""
     script = "import sys, launcher.runtime_dir; print(*sys.modules)"
