@@ -80,37 +80,32 @@ def plan_stack(
     `only` limits the plan to these services and all that they depend on. Raises NoSuchService, and whatever
     `prepare` raises: what `up` would fail with, the plan fails with.
     """
-    for name in only:
-        if name not in config.services:
-            raise NoSuchService(name, tuple(config.services))
     services: Mapping[str, Any] = status["services"] if status is not None else {}
-    chosen = _with_dependencies(config, only) if only else None
-    actions = [action for action in _actions(services, config) if chosen is None or action.service in chosen]
+    chosen = _with_dependencies(config, only) if only else set(config.services) | set(services)
+    actions = tuple(action for action in _actions(services, config) if action.service in chosen)
     fresh = [action.service for action in actions if action.kind in ("start", "restart")]
-    pids = set(own_pids(status)) if status is not None else set[int]()
+    pids = () if status is None else tuple(own_pids(status))
     prepared = prepare(config, strict_ports=strict_ports, environ=environ, only=fresh, own_pids=pids)
     prepared.close()
-    children = [
-        child
-        for action in actions
-        if action.kind != "stop"
-        for child in _children(config.services[action.service], services, prepared.children)
-    ]
+    planned = [config.services[action.service] for action in actions if action.kind != "stop"]
     return StackPlan(
         config.project,
         status is not None,
-        tuple(actions),
-        tuple(children),
+        actions,
+        tuple(child for service in planned for child in _children(service, services, prepared.children)),
         tuple(prepared.notes),
         is_complete=None not in _running(services).values(),
     )
 
 
 def _with_dependencies(config: Config, names: Collection[str]) -> set[str]:
+    """`names` and all that they need; raises NoSuchService."""
     chosen: set[str] = set()
     waiting = list(names)
     while waiting:
         name = waiting.pop()
+        if name not in config.services:
+            raise NoSuchService(name, tuple(config.services))
         if name not in chosen:
             chosen.add(name)
             waiting += config.services[name].depends_on
