@@ -28,6 +28,10 @@ class Meter:
         self.tokenize = LatencyWindow()
         self.infer = LatencyWindow()
         self._last: FinishedBatch | None = None
+        self._register_counters(registry)
+        self._register_histograms(registry)
+
+    def _register_counters(self, registry: CollectorRegistry) -> None:
         self._texts_total = Counter("lucid_embedding_texts", "Texts embedded", registry=registry)
         self._tokens_total = Counter("lucid_embedding_tokens", "Tokens, no padding", registry=registry)
         self._padding_total = Counter(
@@ -39,6 +43,8 @@ class Meter:
         self._dropped_total = Counter(
             "lucid_embedding_dropped", "Requests without vectors", ("reason",), registry=registry
         )
+
+    def _register_histograms(self, registry: CollectorRegistry) -> None:
         self._stages = Histogram(
             "lucid_embedding_stage_seconds",
             "Time of a request in each stage",

@@ -27,6 +27,10 @@ _LOWEST_CEILING: Final = 16
 _CEILING_GROWTH: Final = 1.05
 
 
+class LoadAbandoned(Exception):
+    """The thread was asked to end while it was still loading."""
+
+
 @dataclass(frozen=True, slots=True)
 class FinishedBatch:
     """What one batch came to; instants are `loop.time()`. Rows of requests are already filled in."""
@@ -158,7 +162,7 @@ class ModelThread:
         budget = self._budget()
         computed = forward_isolated(engine, [text.tokens for text in batch])
         if len(computed.failures) == len(batch):
-            self._prove_alive(engine, computed)
+            _prove_alive(engine, computed)
         finished_at = self._loop.time()
         _fill_rows(batch, computed)
         self._learn(batch, computed, finished_at - started_at)
@@ -172,13 +176,6 @@ class ModelThread:
             tokens_per_s=self._throughput.tokens_per_s,
         )
 
-    @staticmethod
-    def _prove_alive(engine: Engine, computed: Computed) -> None:
-        """Tell a bad text from a lost engine: if a plain sentence fails too, it is the engine."""
-        canary = forward_isolated(engine, engine.tokenize(WARMUP_TEXTS[:1]))
-        if canary.failures:
-            raise EngineBroken("nothing can be computed any more") from computed.failures[0]
-
     def _learn(self, batch: list[PendingText], computed: Computed, seconds: float) -> None:
         if computed.ran_out_of_memory:
             self._ceiling = max(_LOWEST_CEILING, padded_tokens(batch) / 2)
@@ -188,6 +185,8 @@ class ModelThread:
         self._throughput.update(sum(text.length for text in batch), seconds)
 
     def _tell_phase(self, phase: str, progress: float | None) -> None:
+        if self._is_closing:
+            raise LoadAbandoned
         self._tell(self._on_phase, phase, progress)
 
     def _tell(self, what: Callable[..., None], *arguments: object) -> None:
@@ -196,6 +195,13 @@ class ModelThread:
         except RuntimeError:
             # The loop is closed: the process is on its way out and nobody is left to be told.
             logger.debug("the event loop is closed; %s is not told", what)
+
+
+def _prove_alive(engine: Engine, computed: Computed) -> None:
+    """Tell a bad text from a lost engine: if a plain sentence fails too, it is the engine."""
+    canary = forward_isolated(engine, engine.tokenize(WARMUP_TEXTS[:1]))
+    if canary.failures:
+        raise EngineBroken("nothing can be computed any more") from computed.failures[0]
 
 
 def _fill_rows(batch: Sequence[PendingText], computed: Computed) -> None:

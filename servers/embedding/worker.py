@@ -18,7 +18,7 @@ from servers.embedding.embedded import Embedded, Priority, Timing, refuse_cut_te
 from servers.embedding.engine import Engine, EngineBroken, ModelInfo, OnPhase, Tokens
 from servers.embedding.loading import load_engine
 from servers.embedding.meter import Meter
-from servers.embedding.model_thread import FinishedBatch, ModelThread
+from servers.embedding.model_thread import FinishedBatch, LoadAbandoned, ModelThread
 from servers.embedding.pending import PendingRequest, TextFailed, texts_of
 from servers.errors import (
     DeadlineExceeded,
@@ -194,18 +194,11 @@ class EmbeddingWorker:
         try:
             await request.done
         except TextFailed as error:
-            raise self._text_failed(error) from error
+            self._meter.count_dropped("failed")
+            raise _text_failed(error) from error
         finally:
             request.depart()
             self._requests.discard(request)
-
-    def _text_failed(self, error: TextFailed) -> InternalError:
-        incident = uuid4().hex[:12]
-        logger.error("%s (incident %s)", error, incident, exc_info=error.__cause__)
-        self._meter.count_dropped("failed")
-        failure = InternalError(incident, f"The model could not embed text {error.place}")
-        failure.details = {**(failure.details or {}), "text": error.place}
-        return failure
 
     def on_loaded(self, engine: Engine, tokens_per_s: float | None) -> None:
         """Take the loaded engine over; called by the model thread through the loop."""
@@ -231,8 +224,8 @@ class EmbeddingWorker:
 
     def on_stopped(self, error: BaseException | None) -> None:
         """Fail everybody who waits; called by the model thread through the loop when it ends."""
-        if not self._loaded.done():
-            self._loaded.set_exception(error or ShuttingDown("The server was stopped while loading."))
+        if self._engine is None:
+            self._fail_start(error or LoadAbandoned())
         elif error is not None:
             incident = uuid4().hex[:12]
             logger.critical("the model thread has died (incident %s)", incident, exc_info=error)
@@ -243,6 +236,11 @@ class EmbeddingWorker:
             request.fail(reason)
         if not self._stopped.done():
             self._stopped.set_result(None)
+
+    def _fail_start(self, error: BaseException) -> None:
+        if not self._loaded.done():
+            abandoned = ShuttingDown("The server was stopped while loading.")
+            self._loaded.set_exception(abandoned if isinstance(error, LoadAbandoned) else error)
 
     def is_alive(self) -> bool:
         """Tell whether texts can be embedded: the thread runs and its batch has not hung."""
@@ -274,10 +272,22 @@ class EmbeddingWorker:
         return payload | ({"gpu": memory.as_stats()} if memory else {})
 
     async def close(self) -> None:
-        """End the thread after its current batch; what is queued is answered with `ShuttingDown`."""
+        """End the thread after its current batch; what is queued is answered with `ShuttingDown`.
+
+        A thread that still loads is left behind: it ends at its next phase, or with the process.
+        """
         self._is_closing = True
         if self._thread is not None:
             for text in self._thread.close():
                 text.request.fail(ShuttingDown("The server shut down before this was computed."))
-            await asyncio.shield(self._stopped)
+            if self._engine is not None:
+                await asyncio.shield(self._stopped)
         self._tokenizers.shutdown(wait=False, cancel_futures=True)
+
+
+def _text_failed(error: TextFailed) -> InternalError:
+    incident = uuid4().hex[:12]
+    logger.error("%s (incident %s)", error, incident, exc_info=error.__cause__)
+    failure = InternalError(incident, f"The model could not embed text {error.place}")
+    failure.details = {**(failure.details or {}), "text": error.place}
+    return failure

@@ -66,3 +66,8 @@ class ScriptedEngine(DebugEngine):
         self.batches.clear()
         while self.entered.acquire(blocking=False):
             pass
+
+
+def always_failing(batch: object) -> Vectors:
+    """Stand in for `forward` on a device that is gone."""
+    raise RuntimeError("the device is gone")

@@ -6,21 +6,17 @@ from contextlib import AbstractAsyncContextManager
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
-from servers.embedding.engine import Engine, EngineBroken, OnPhase
-from servers.embedding.worker import DeviceFailed, EmbeddingWorker
+from servers.embedding.worker import EmbeddingWorker
 from servers.errors import (
-    BadSettings,
     DeadlineExceeded,
     InternalError,
-    ModelLoading,
     Overloaded,
     ShuttingDown,
     TooLarge,
 )
 from servers.settings import EmbeddingSettings
-from tests.servers.embedding.doubles import ScriptedEngine
+from tests.servers.embedding.doubles import ScriptedEngine, always_failing
 
 OpenWorker = Callable[..., AbstractAsyncContextManager[EmbeddingWorker]]
 Settle = Callable[[], Awaitable[None]]
@@ -215,7 +211,7 @@ async def test_when_nothing_can_be_computed_any_more_the_engine_counts_as_lost(
 ) -> None:
     """If a plain sentence fails as well, it is not the text: the thread ends."""
     async with open_worker() as worker:
-        monkeypatch.setattr(engine, "forward", _always_failing)
+        monkeypatch.setattr(engine, "forward", always_failing)
         with pytest.raises(InternalError, match="engine has died"):
             await worker.embed(["anything"])
 
@@ -270,47 +266,6 @@ async def test_bulk_work_lets_interactive_work_pass(
     assert engine.batches == [["held"], ["interactive text"], ["bulk text"]]
 
 
-async def test_before_the_start_requests_are_told_that_the_model_loads(on_phase: OnPhase) -> None:
-    """A request that comes too early is told so, and the worker is not alive yet."""
-    worker = EmbeddingWorker(DEBUG, CollectorRegistry())
-    assert not worker.is_alive()
-    assert worker.stats()["device"] is None
-    with pytest.raises(ModelLoading):
-        await worker.embed(["early"])
-    await worker.start(on_phase)
-    assert worker.is_alive()
-    await worker.close()
-    assert not worker.is_alive()
-
-
-async def test_a_failed_load_is_raised_by_start(on_phase: OnPhase) -> None:
-    """Whatever stops the engine from loading reaches the caller as it is; closing afterwards is fine."""
-
-    def load(settings: EmbeddingSettings, report: OnPhase) -> Engine:
-        raise BadSettings("no such device")
-
-    worker = EmbeddingWorker(DEBUG, CollectorRegistry(), load=load)
-    with pytest.raises(BadSettings, match="no such device"):
-        await worker.start(on_phase)
-    await worker.close()
-
-
-async def test_a_model_that_cannot_compute_is_found_before_anybody_asks(on_phase: OnPhase) -> None:
-    """The warm-up fails the start, with an exit code that allows another try."""
-    engine = ScriptedEngine()
-
-    def load(settings: EmbeddingSettings, report: OnPhase) -> Engine:
-        engine.forward = _always_failing  # type: ignore[method-assign]  # the broken device of this test
-        return engine
-
-    worker = EmbeddingWorker(DEBUG, CollectorRegistry(), load=load)
-    with pytest.raises(DeviceFailed) as failed:
-        await worker.start(on_phase)
-    assert failed.value.exit_code == 1
-    assert isinstance(failed.value.__cause__, EngineBroken)
-    await worker.close()
-
-
 async def test_the_figures_add_up(open_worker: OpenWorker) -> None:
     """Texts, tokens, batches and latencies are counted as the contract names them."""
     async with open_worker() as worker:
@@ -330,7 +285,3 @@ async def _queued(worker: EmbeddingWorker, texts: int, settled: Settle) -> None:
     """Return once `texts` texts wait in the queue, tokenised, behind the one that is held."""
     while worker.stats()["queue"]["waiting"] < texts:
         await settled()
-
-
-def _always_failing(batch: object) -> object:
-    raise RuntimeError("the device is gone")
