@@ -10,6 +10,7 @@ import sys
 from servers.embedding.models import find_model
 from servers.errors import ModelMissing, StartupError
 from servers.inference.settings import DEFAULT_PORTS, InferenceSettings
+from servers.process_exit import leave
 from servers.settings import OptionProblem, check_options, read_settings, wants_check
 
 
@@ -47,4 +48,4 @@ def run(settings: InferenceSettings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,6 +9,7 @@ import sys
 
 from servers.errors import StartupError
 from servers.memory.settings import DEFAULT_PORTS, MemorySettings, find_problems
+from servers.process_exit import leave
 from servers.settings import check_options, read_settings, wants_check
 
 
@@ -35,4 +36,4 @@ def run(settings: MemorySettings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
