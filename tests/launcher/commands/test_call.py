@@ -1,0 +1,150 @@
+"""`call` and `selftest` over real WebSockets: what is sent, what is shown, what counts as failure."""
+
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from launcher.commands.selftest_checks import CHECKS
+from tests.launcher.commands.conftest import Run
+from tests.launcher.commands.server_double import ServerDouble, failure
+from tests.launcher.control_double import ControlDouble, all_ready, child, service, status
+
+
+@pytest.fixture
+def server(control: ControlDouble) -> Iterator[ServerDouble]:
+    """Both services of the stack answered by one double."""
+    double = ServerDouble()
+    control.document = all_ready()
+    for name in ("memory", "inference"):
+        control.document["services"][name]["url"] = double.url
+    yield double
+    double.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "data"),
+    [
+        ([], {}),
+        (
+            ["text=hello", "count=5", "exact=true", 'tags=["a"]'],
+            {"text": "hello", "count": 5, "exact": True, "tags": ["a"]},
+        ),
+        (["text=a=b"], {"text": "a=b"}),
+        (['text="5"'], {"text": "5"}),
+        (['{"text": "hello", "count": 5}'], {"text": "hello", "count": 5}),
+    ],
+)
+def test_words_become_data(server: ServerDouble, run: Run, words: list[str], data: object) -> None:
+    """Values are JSON where they can be, text otherwise; a JSON object is taken whole."""
+    assert run("call", "memory", "stats", *words).code == 0
+    assert server.received == [{"type": "stats", "data": data}]
+
+
+def test_data_from_stdin(server: ServerDouble, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-` reads the object from stdin."""
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"text": "piped"}'))
+    run("call", "inference", "embeddings", "-")
+    assert server.received == [{"type": "embeddings", "data": {"text": "piped"}}]
+
+
+@pytest.mark.parametrize("words", [["hello"], ["=5"], ["{broken"], ["a=1", "b"]])
+def test_words_that_are_no_data(server: ServerDouble, run: Run, words: list[str]) -> None:
+    """Anything else is a usage error and nothing is sent."""
+    assert run("call", "memory", "stats", *words).code == 2
+    assert server.received == []
+
+
+def test_the_reply_is_data_and_the_times_are_not(server: ServerDouble, run: Run) -> None:
+    """The whole reply is JSON on stdout; the time split stands on stderr."""
+    done = run("call", "inference", "embeddings", "text=x")
+    assert json.loads(done.out)["embeddings"] == [0.6, 0.8, 0, 0, 0, 0, 0, 0]
+    assert "connect" in done.err
+    assert "reply" in done.err
+
+
+def test_an_error_reply_exits_1(server: ServerDouble, run: Run) -> None:
+    """A server's refusal is shown as it came."""
+    done = run("call", "memory", "nonsense")
+    assert done.code == 1
+    assert json.loads(done.out)["code"] == "unknown_command"
+
+
+def test_a_service_without_address(control: ControlDouble, run: Run) -> None:
+    """A command without a port cannot be called."""
+    control.document = status(job=service(child("job")))
+    done = run("call", "job", "stats")
+    assert done.code == 1
+    assert "has no address" in done.err
+
+
+def test_a_closed_port_says_why(control: ControlDouble, server: ServerDouble, run: Run) -> None:
+    """A refused connection is one sentence with the address."""
+    server.close()
+    done = run("call", "memory", "stats")
+    assert done.code == 1
+    assert server.url in done.err
+    assert "Traceback" not in done.err
+
+
+def test_selftest_passes_and_leaves_nothing(server: ServerDouble, run: Run) -> None:
+    """Every check of both servers has a tick and a time, and what was stored is gone."""
+    done = run("selftest")
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert len(lines) == len(CHECKS["memory"]) + len(CHECKS["inference"])
+    assert all(line.startswith("✓") and " ms" in line for line in lines)
+    assert server.stored == {}
+
+
+def test_selftest_of_one_service_as_json(server: ServerDouble, run: Run) -> None:
+    """The document names every check with its outcome and time."""
+    report = json.loads(run("selftest", "--json", "inference").out)
+    assert report["schema"] == "lucid.selftest/1"
+    assert report["ok"] is True
+    assert {check["service"] for check in report["checks"]} == {"inference"}
+    assert all(check["ms"] >= 0 for check in report["checks"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply", "reason"),
+    [
+        ("stats", failure("model_loading"), "load-model"),
+        ("embeddings", {"status": "success", "embeddings": [3.0], "dimensions": 1}, "length 3"),
+        ("embeddings", {"status": "success", "embeddings": [0.6, 0.8], "dimensions": 3}, "dimensions is 3"),
+        ("process", {"status": "success", "embeddings": [1.0], "predictions": []}, "predictions"),
+        ("retrieve", {"status": "success", "memories": []}, "did not find it"),
+        ("delete", failure("not_found"), "not_found"),
+        ("selftest-nonsense", {"status": "success"}, "unknown_command"),
+    ],
+)
+def test_selftest_names_what_is_broken(
+    server: ServerDouble, run: Run, kind: str, reply: dict[str, object], reason: str
+) -> None:
+    """A wrong answer fails its check with the reason, and the command with 1."""
+    server.broken[kind] = reply
+    done = run("selftest")
+    assert done.code == 1
+    assert any(reason in line for line in done.out.splitlines() if line.startswith("✖"))
+
+
+def test_selftest_notices_an_open_door(server: ServerDouble, run: Run) -> None:
+    """A server that lets a foreign page in fails the check."""
+    server.lets_everybody_in = True
+    done = run("selftest", "memory")
+    assert done.code == 1
+    assert "was let in" in done.out
+
+
+def test_selftest_of_a_service_that_is_not_ready(control: ControlDouble, run: Run) -> None:
+    """It fails at once with the state as the reason, without waiting for the socket."""
+    done = run("selftest", "memory")
+    assert done.code == 1
+    assert "starting open-store 62%" in done.out
+
+
+def test_selftest_without_a_built_in_server(control: ControlDouble, run: Run) -> None:
+    """A stack of plain commands has nothing to test, and that is said."""
+    control.document = status(job=service(child("job")))
+    assert run("selftest").code == 1
