@@ -1,4 +1,4 @@
-"""The sentence that tells a person what a change of state means. Pure."""
+"""What a person is told of a change of state, to be read after the name of the state. Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ __all__ = ["describe_change"]
 
 
 def describe_change(before: Child, after: Child, missing: Sequence[str], next_retry_s: float | None) -> str:
-    """Return one sentence without a full stop; `missing` are the dependencies that a waiting child lacks."""
+    """Return a phrase that follows `<child> <state>: `; `missing` are the dependencies that a waiting child
+    lacks.
+    """
     match after.state:
         case "waiting":
-            return f"waits for {', '.join(missing) or 'its dependencies'}"
+            return f"for {', '.join(missing) or 'its dependencies'}"
         case "starting":
-            return f"starts generation {after.generation}"
+            return f"generation {after.generation}"
         case "ready":
-            return "is well again" if before.state == "unhealthy" else f"is ready, pid {after.pid}"
-        case "unhealthy":
-            return f"is unhealthy: {after.reason}"
+            return f"well again, pid {after.pid}" if before.state == "unhealthy" else f"pid {after.pid}"
         case "backoff":
             limit = after.rules.restart.max_failures
             count = f"failure {after.failures} of {limit}" if limit else f"failure {after.failures}"
-            return f"ended: {after.reason}; next try in {next_retry_s or 0.0:.2g} s ({count})"
-        case "stopping":
-            return f"is being stopped: {after.reason or 'stop requested'}"
-        case "failed":
-            return f"failed: {after.reason}"
+            return f"{after.reason}; next try in {next_retry_s or 0.0:.2g} s ({count})"
         case "stopped":
-            return f"ended and is done: {after.reason}" if after.desired_up else "is stopped"
+            return f"it is done: {after.reason}" if after.desired_up else "as asked"
+        case _:
+            return after.reason or "as asked"

@@ -182,7 +182,7 @@ class Stack:
             }
         )
         if after.state != "waiting" or missing:
-            self._log(f"{child.name} {detail}")
+            self._log(f"{child.name} {after.state}: {detail}")
 
     def _follow_orders(self) -> None:
         """Ask what is due now, and let go of what has left."""

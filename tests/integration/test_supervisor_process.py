@@ -63,7 +63,7 @@ def test_starts_in_order_and_stops_in_reverse(stack: SupervisedStack) -> None:
     stack.process.send_signal(signal.SIGTERM)
     assert stack.wait_end() == 0
     output = stack.output()
-    assert output.index("b is stopped") < output.index("a is being stopped")
+    assert output.index("b stopped: ") < output.index("a stopping: ")
     assert not stack.socket.exists()
 
 

@@ -98,12 +98,13 @@ def test_orders_release_who_waits() -> None:
 
 @pytest.mark.parametrize("state", get_args(State))
 def test_every_state_has_a_sentence(state: State) -> None:
-    """Each change is told in words that hold no placeholder."""
+    """Each change is told in words that hold no placeholder and do not repeat the state."""
     after = replace(UP, state=state, reason="exit code 1", failures=2)
     text = describe_change(UP, after, ["memory"], 1.5)
     assert text
     assert "None" not in text
+    assert state not in text
     if state == "backoff":
-        assert text == "ended: exit code 1; next try in 1.5 s (failure 2 of 5)"
+        assert text == "exit code 1; next try in 1.5 s (failure 2 of 5)"
     if state == "waiting":
-        assert text == "waits for memory"
+        assert text == "for memory"
