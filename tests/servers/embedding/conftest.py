@@ -1,6 +1,7 @@
 """Fixtures of the embedding tests: a worker around an engine under the test's control."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -8,9 +9,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from servers.embedding.engine import OnPhase
+from servers.embedding.loading import LIBRARY_ENVIRONMENT
 from servers.embedding.worker import EmbeddingWorker
 from servers.settings import EmbeddingSettings
 from tests.servers.embedding.doubles import ScriptedEngine
+
+# Before any test imports torch, since OpenMP reads it once; as the servers themselves do.
+for name, value in LIBRARY_ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
 
 OpenWorker = Callable[..., AbstractAsyncContextManager[EmbeddingWorker]]
 
