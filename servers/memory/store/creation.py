@@ -30,8 +30,7 @@ def create_file(file: Path, vfs: str | None) -> None:
     Raises OSError and apsw.Error; then nothing lies at `file`.
     """
     if file.exists():
-        if file.stat().st_size < HEADER_BYTES:
-            raise damaged(file, f"it has only {file.stat().st_size} bytes")
+        _refuse_cut(file)
         return
     draft = file.with_name(f"{file.name}.new")
     for leftover in (draft, *(draft.with_name(f"{draft.name}{suffix}") for suffix in ("-wal", "-shm"))):
@@ -42,6 +41,22 @@ def create_file(file: Path, vfs: str | None) -> None:
         connections.on_writer(lambda writer: schema.migrate(writer, str(draft)))
     os.rename(draft, file)
     sync_folder(file.parent)
+
+
+def _refuse_cut(file: Path) -> None:
+    size = file.stat().st_size
+    if size < HEADER_BYTES:
+        raise damaged(file, f"it has only {size} bytes")
+    log = file.with_name(f"{file.name}-wal")
+    if log.exists() and log.stat().st_size:
+        return  # killed while the log was moved into the file, which then may rightly be short
+    with file.open("rb") as opened:
+        header = opened.read(HEADER_BYTES)
+    # Page size at 16 (1 means 65536), pages at 28: https://www.sqlite.org/fileformat.html#the_database_header
+    page_bytes = int.from_bytes(header[16:18]) if header[16:18] != b"\0\1" else 65536
+    expected = page_bytes * int.from_bytes(header[28:32])
+    if size < expected:
+        raise damaged(file, f"it has {size} bytes of {expected}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -66,7 +66,8 @@ def opening_failures(file: Path) -> Iterator[None]:
     """Turn everything that can fail while a store is opened into StoreUnusable with its mend."""
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError) as error:
+        # While a store is opened only our own fixed statements run, so one that fails has met a damaged file.
         raise damaged(file, str(error)) from error
     except apsw.FullError as error:
         raise StoreUnusable(

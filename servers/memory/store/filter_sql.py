@@ -12,6 +12,14 @@ from servers.memory.filters import Condition, Filter, Scalar
 _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
+def _valid(column: str, empty: str) -> str:
+    # One damaged row must not fail the search of all others; its checksum keeps it from being served.
+    return f"iif(json_valid(memories.{column}), memories.{column}, '{empty}')"
+
+
+_METADATA: Final = _valid("metadata", "{}")
+
+
 def condition_of(wanted: Filter) -> tuple[str, list[Any]]:
     """Return a SQL condition over the table `memories` and the values to bind, in order."""
     parts: list[tuple[str, list[Any]]] = []
@@ -35,7 +43,7 @@ def _marks(values: tuple[str, ...]) -> str:
 
 def _has_tag(count: int) -> str:
     marks = ", ".join("?" * count)
-    return f"EXISTS (SELECT 1 FROM json_each(memories.tags) AS tag WHERE tag.value IN ({marks}))"
+    return f"EXISTS (SELECT 1 FROM json_each({_valid('tags', '[]')}) AS tag WHERE tag.value IN ({marks}))"
 
 
 def _compared(condition: Condition) -> tuple[str, list[Any]]:
@@ -52,13 +60,13 @@ def _compared(condition: Condition) -> tuple[str, list[Any]]:
 
 def _ordered(path: str, sign: str, value: Scalar) -> tuple[str, list[Any]]:
     kind = "= 'text'" if isinstance(value, str) else "IN ('integer', 'real')"
-    return f"json_type(metadata, ?) {kind} AND json_extract(metadata, ?) {sign} ?", [path, path, value]
+    return f"json_type({_METADATA}, ?) {kind} AND json_extract({_METADATA}, ?) {sign} ?", [path, path, value]
 
 
 def _equal(path: str, value: Scalar) -> tuple[str, list[Any]]:
     if value is None:
-        return "json_extract(metadata, ?) IS NULL", [path]
+        return f"json_extract({_METADATA}, ?) IS NULL", [path]
     if isinstance(value, bool):
-        return "json_type(metadata, ?) = ?", [path, "true" if value else "false"]
+        return f"json_type({_METADATA}, ?) = ?", [path, "true" if value else "false"]
     text, values = _ordered(path, "=", value)
     return f"({text})", values

@@ -13,11 +13,27 @@ import orjson
 
 from servers.memory.store.base import NEVER_MS, Columns, Memory
 
-COLUMNS: Final = (
-    "id, namespace, text, timestamp_ms, significance, surprise, type, tags, metadata, duplicate_of, "
-    "expires_at_ms, vector, checksum, deleted_at_ms, seq"
+_TEXTS: Final = ("id", "namespace", "text", "type", "tags", "metadata", "duplicate_of")
+_ORDER: Final = (
+    "id",
+    "namespace",
+    "text",
+    "timestamp_ms",
+    "significance",
+    "surprise",
+    "type",
+    "tags",
+    "metadata",
+    "duplicate_of",
+    "expires_at_ms",
+    "vector",
+    "checksum",
+    "deleted_at_ms",
+    "seq",
 )
-"""The columns of `memories` in the order in which this module reads them."""
+
+COLUMNS: Final = ", ".join(f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in _ORDER)
+"""What is selected of `memories` for `read`; texts as bytes, since a damaged one may not be UTF-8."""
 
 INSERT: Final = (
     "INSERT INTO memories (id, namespace, text, timestamp_ms, significance, surprise, type, tags, metadata, "
@@ -26,14 +42,15 @@ INSERT: Final = (
 )
 """Adds what `to_row` returns."""
 
-SEQ: Final = 14
+SEQ: Final = _ORDER.index("seq")
 """Where a row has its seq."""
 
-_VECTOR: Final = 11
-_CHECKSUM: Final = 12
+_TEXT_PLACES: Final = frozenset(_ORDER.index(name) for name in _TEXTS)
+_VECTOR: Final = _ORDER.index("vector")
+_CHECKSUM: Final = _ORDER.index("checksum")
 
 Row = Sequence[Any]
-"""One row as SQLite returns it, in the order of `COLUMNS`."""
+"""One row in the order of `COLUMNS`."""
 
 
 def to_row(memory: Memory) -> tuple[Any, ...]:
@@ -55,9 +72,16 @@ def to_row(memory: Memory) -> tuple[Any, ...]:
     return (*values, vector, _checksum(values, vector))
 
 
-def is_intact(row: Row) -> bool:
-    """Say whether the row still is what was written: its checksum holds."""
-    return bool(_checksum(row[:_VECTOR], row[_VECTOR]) == row[_CHECKSUM])
+def read(raw: Row) -> Row | None:
+    """Return a selected row with its texts decoded, or None if it is not what was written (its checksum)."""
+    try:
+        row = [
+            value.decode() if place in _TEXT_PLACES and value is not None else value
+            for place, value in enumerate(raw)
+        ]
+    except UnicodeDecodeError:
+        return None
+    return row if _checksum(row[:_VECTOR], row[_VECTOR]) == row[_CHECKSUM] else None
 
 
 def from_row(row: Row) -> Memory:

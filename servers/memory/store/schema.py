@@ -4,6 +4,7 @@ It decides what a version of the schema is; it does not know who opens the file 
 holds the version, `application_id` says that the file is ours.
 """
 
+from contextlib import closing
 from typing import Final
 
 import apsw
@@ -13,6 +14,8 @@ from servers.errors import StoreUnusable
 APPLICATION_ID: Final = 0x4C554344
 """'LUCD': marks the file as a memory store of this program (the SQLite header's application id)."""
 
+# No CHECK constraints: values are checked before they come here, and a damaged row must be set aside by its
+# checksum, not condemn the whole file in the integrity check.
 _VERSION_1: Final = """
 CREATE TABLE properties (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE memories (
@@ -21,11 +24,11 @@ CREATE TABLE memories (
     namespace TEXT NOT NULL,
     text TEXT NOT NULL,
     timestamp_ms INTEGER NOT NULL,
-    significance REAL NOT NULL CHECK (significance BETWEEN 0 AND 1),
-    surprise REAL NOT NULL CHECK (surprise BETWEEN 0 AND 1),
+    significance REAL NOT NULL,
+    surprise REAL NOT NULL,
     type TEXT,
-    tags TEXT NOT NULL CHECK (json_valid(tags)),
-    metadata TEXT NOT NULL CHECK (json_valid(metadata)),
+    tags TEXT NOT NULL,
+    metadata TEXT NOT NULL,
     duplicate_of TEXT,
     expires_at_ms INTEGER,
     deleted_at_ms INTEGER,
@@ -61,6 +64,19 @@ def migrate(connection: apsw.Connection, file: str, steps: tuple[str, ...] = MIG
             connection.pragma("application_id", APPLICATION_ID)
             connection.pragma("user_version", number)
     return len(steps)
+
+
+def definitions(connection: apsw.Connection) -> frozenset[tuple[object, ...]]:
+    """Return every table and index of a file as SQLite keeps its definition."""
+    statement = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'"
+    return frozenset(tuple(row) for row in connection.execute(statement))
+
+
+def newest_definitions() -> frozenset[tuple[object, ...]]:
+    """Return what `definitions` gives for a file of the newest version, as long as nothing damaged it."""
+    with closing(apsw.Connection(":memory:")) as fresh:
+        migrate(fresh, ":memory:")
+        return definitions(fresh)
 
 
 def _refuse_foreign(connection: apsw.Connection, version: int, file: str) -> None:

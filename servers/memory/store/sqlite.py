@@ -7,7 +7,7 @@ at a time writes", nor what vectors mean. Every commit ends with a sync of the w
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -89,8 +89,7 @@ class SqliteStore:
         with disk_failures(self._file), self._connections.reading() as reader:
             cursor = reader.execute(statement)
             while step := list(itertools.islice(cursor, rows_per_step)):
-                intact = [row for row in step if self._is_intact(row)]
-                if intact:
+                if intact := self._intact(step):
                     yield rows.to_columns(intact)
 
     def fetch(self, seqs: Sequence[int]) -> dict[int, Memory]:
@@ -115,7 +114,7 @@ class SqliteStore:
         found = self._rows(statement, bound)
         shown = found[: query.limit]
         next_before = int(shown[-1][rows.SEQ]) if len(found) > query.limit else None
-        return Page([rows.from_row(row) for row in shown if self._is_intact(row)], next_before)
+        return Page([rows.from_row(row) for row in self._intact(shown)], next_before)
 
     def matching(self, namespace: str, wanted: Filter) -> npt.NDArray[np.int64]:
         """Return the seqs, ascending, of the undeleted memories of a namespace that pass the filter."""
@@ -148,29 +147,37 @@ class SqliteStore:
 
     def _prepare(self) -> int:
         with self._connections.reading() as reader:
-            finding = reader.execute("PRAGMA quick_check(1)").fetchall()[0][0]
+            finding = reader.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
         if finding != "ok":
             raise damaged(self._file, str(finding))
-        return self._connections.on_writer(lambda writer: schema.migrate(writer, str(self._file)))
+        version = self._connections.on_writer(lambda writer: schema.migrate(writer, str(self._file)))
+        with self._connections.reading() as reader:
+            if schema.definitions(reader) != schema.newest_definitions():
+                raise damaged(self._file, "its table definitions are not what this version wrote")
+        return version
 
     def _lookup(self, column: str, keys: Sequence[Any]) -> Iterator[Memory]:
         for start in range(0, len(keys), MAX_BOUND):
             some = list(keys[start : start + MAX_BOUND])
             marks = ", ".join("?" * len(some))
             statement = f"SELECT {rows.COLUMNS} FROM memories WHERE {column} IN ({marks})"
-            yield from (rows.from_row(row) for row in self._rows(statement, some) if self._is_intact(row))
+            yield from (rows.from_row(row) for row in self._intact(self._rows(statement, some)))
 
     def _rows(self, statement: str, bound: Sequence[Any]) -> list[tuple[Any, ...]]:
         with disk_failures(self._file), self._connections.reading() as reader:
             return list(reader.execute(statement, bound))
 
-    def _is_intact(self, row: rows.Row) -> bool:
-        if rows.is_intact(row):
-            return True
-        if row[rows.SEQ] not in self._damaged:
-            self._damaged.add(row[rows.SEQ])
-            log.error("memory %r in %s is damaged on disk (checksum) and is not served", row[0], self._file)
-        return False
+    def _intact(self, raws: Iterable[rows.Row]) -> list[rows.Row]:
+        """The rows that are what was written; the others are counted and logged once each."""
+        intact = []
+        for raw in raws:
+            row = rows.read(raw)
+            if row is not None:
+                intact.append(row)
+            elif raw[rows.SEQ] not in self._damaged:
+                self._damaged.add(raw[rows.SEQ])
+                log.error("row %s of %s is damaged (checksum) and not served", raw[rows.SEQ], self._file)
+        return intact
 
 
 class _SqliteTransaction:
@@ -181,10 +188,13 @@ class _SqliteTransaction:
 
     def find(self, memory_id: str) -> Memory | None:
         statement = f"SELECT {rows.COLUMNS} FROM memories WHERE id = ?"
-        row = self._writer.execute(statement, (memory_id,)).fetchone()
-        if row is not None and not rows.is_intact(row):
+        raw = self._writer.execute(statement, (memory_id,)).fetchone()
+        if raw is None:
+            return None
+        row = rows.read(raw)
+        if row is None:
             raise StorageError(f"The memory {memory_id!r} is damaged on disk; bring it back from a backup.")
-        return None if row is None else rows.from_row(row)
+        return rows.from_row(row)
 
     def insert(self, memory: Memory) -> Memory:
         ((seq,),) = self._writer.execute(rows.INSERT, rows.to_row(memory)).fetchall()

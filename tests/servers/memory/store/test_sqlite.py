@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from servers.errors import RequestError, StorageError, StorageFull, StoreUnusable
-from servers.memory.store.base import Memory, ModelMark
+from servers.memory.filters import parse_filter
+from servers.memory.store.base import Memory, ModelMark, PageQuery
 from servers.memory.store.sqlite import FILE_NAME, SqliteStore
 from tests.servers.memory.doubles import DIMENSIONS, Disk, make_memory
 
@@ -176,19 +177,43 @@ def test_a_truncated_file_is_refused(
         SqliteStore(folder)
 
 
-def test_a_damaged_row_is_set_aside(tmp_path: Path) -> None:
-    """The other rows are served; the damaged one is counted, kept on the disk, and answered with an error."""
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "text = text || '!'",
+        "text = CAST(x'ed31' AS TEXT)",
+        "metadata = '{'",
+        "tags = '['",
+        "significance = 7",
+        "vector = zeroblob(32)",
+        "vector = zeroblob(8)",
+    ],
+)
+def test_a_damaged_row_is_set_aside(tmp_path: Path, damage: str) -> None:
+    """The other rows are served and filtered; the damaged one is counted, and named when asked for."""
     filled(tmp_path)
     with closing(apsw.Connection(str(tmp_path / FILE_NAME))) as raw:
-        raw.execute("UPDATE memories SET text = text || '!' WHERE id = 'm3'")
+        raw.execute(f"UPDATE memories SET {damage} WHERE id = 'm3'")
     with closing(SqliteStore(tmp_path)) as store:
         ids = [memory_id for step in store.scan(100) for memory_id in step.ids]
         assert len(ids) == 19
         assert "m3" not in ids
         assert store.info().damaged_rows == 1
         assert store.find_many(["m3"]) == {}
+        wanted = parse_filter({"k": {"ne": 1}, "l": None})
+        assert len(store.page(PageQuery("default", 100, 0, wanted=wanted)).memories) == 19
+        assert store.matching("default", parse_filter({"tags": "a"})).tolist() == []
         (answer,) = store.apply([lambda t: t.find("m3")])
         assert isinstance(answer, StorageError)
+
+
+def test_changed_table_definitions_are_refused(tmp_path: Path) -> None:
+    """A file whose schema is not the one that was written is not guessed at."""
+    filled(tmp_path)
+    with closing(apsw.Connection(str(tmp_path / FILE_NAME))) as raw:
+        raw.execute("ALTER TABLE memories RENAME COLUMN checksum TO checksun")
+    with pytest.raises(StoreUnusable, match="damaged"):
+        SqliteStore(tmp_path)
 
 
 def test_a_half_made_file_is_made_again(tmp_path: Path) -> None:
