@@ -15,10 +15,11 @@ from launcher.runtime_dir import OwnerLock, create_runtime_dir, read_owner_pid, 
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A config path whose runtime files live under the test's own folder."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path / "config.yaml"
+def config(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A config path whose runtime files live under a folder of its own, short enough for a socket address."""
+    folder = tmp_path_factory.mktemp("r")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    return folder / "config.yaml"
 
 
 def test_folder_is_named_by_the_resolved_path(config: Path) -> None:
@@ -40,11 +41,11 @@ def test_folder_is_private(config: Path) -> None:
     assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
 
 
-def test_linked_folder_is_refused(config: Path, tmp_path: Path) -> None:
+def test_linked_folder_is_refused(config: Path) -> None:
     """A link planted in the place of our folder is refused with a sentence."""
-    elsewhere = tmp_path / "elsewhere"
+    elsewhere = config.parent / "elsewhere"
     elsewhere.mkdir()
-    (tmp_path / "lucid-launch").symlink_to(elsewhere)
+    (config.parent / "lucid-launch").symlink_to(elsewhere)
     with pytest.raises(SupervisorFailed, match="cannot use the runtime folder"):
         create_runtime_dir(config)
 
