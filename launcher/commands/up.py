@@ -47,7 +47,7 @@ def command(
     if foreground and (detach or wait):
         raise click.UsageError("--foreground stays; it cannot be used with -d or --wait")
     if dry_run:
-        return _dry_run(ctx, services)
+        return _dry_run(ctx, services, strict_ports)
     invocation: Invocation = ctx.obj
     config_path = invocation.config_path()
     output = invocation.output
@@ -61,13 +61,12 @@ def command(
     return _plain(config_path, brought, timeout, output)
 
 
-def _dry_run(ctx: click.Context, services: tuple[str, ...]) -> int:
+def _dry_run(ctx: click.Context, services: tuple[str, ...], strict_ports: bool) -> int:
     """What `plan` prints."""
     from launcher.commands import plan
 
-    names = {parameter.name for parameter in plan.command.params}
-    code = ctx.invoke(plan.command, **({"services": services} if "services" in names else {}))
-    return code if isinstance(code, int) else 0
+    code: int = ctx.invoke(plan.command, services=services, strict_ports=strict_ports)
+    return code
 
 
 def _wait(

@@ -47,15 +47,19 @@ class Dashboard(App[str]):
         self.view = View()
         self._feed = ControlFeed(config_path, self._on_snapshot, self._on_lost, retry_s)
         self._lower = LogView(config_path.parent / "logs", self._selected_child)
+        self._top = Painted(self.view.top, "top")
+        self._table = Painted(self.view.table, "table")
+        self._reason = Painted(self.view.reason, "reason")
+        self._keys = Painted(lambda width, height: key_line(width), "keys")
         self._heard_at = time.monotonic()
 
     def compose(self) -> ComposeResult:
         """Top line, table, reason, log, keys."""
-        yield Painted(self.view.top, "top")
-        yield Painted(self.view.table, "table")
-        yield Painted(self.view.reason, "reason")
+        yield self._top
+        yield self._table
+        yield self._reason
         yield self._lower
-        yield Painted(lambda width, height: key_line(width), "keys")
+        yield self._keys
 
     def on_mount(self) -> None:
         """Start to listen."""
@@ -86,10 +90,10 @@ class Dashboard(App[str]):
         """Give every part the height that it needs at this size, and redraw what changed."""
         is_tiny = width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT
         needed = max(1, len(self.view.rows())) + 1
-        self.query_one("#table").styles.height = min(needed, max(2, height - 3 if is_tiny else height // 2))
-        self.query_one("#reason").display = self.view.has_reason() and height >= REASON_HEIGHT
+        self._table.styles.height = min(needed, max(2, height - 3 if is_tiny else height // 2))
+        self._reason.display = self.view.has_reason() and height >= REASON_HEIGHT
         self._lower.show_pane(not is_tiny)
-        for part in self.query(Painted):
+        for part in (self._top, self._table, self._reason, self._keys):
             part.refresh()
 
     def _selected_child(self) -> str | None:

@@ -61,12 +61,13 @@ class LogView(Vertical):
         self._selected = selected
         self._problem: str | None = None
         self._pane = LogPane(self.ring)
+        self._title = Painted(self._paint_title, "log-title")
+        self._filter = FilterInput(placeholder="regular expression", compact=True, id="filter")
+        self._head = Horizontal(self._title, self._filter, id="log-head")
 
     def compose(self) -> ComposeResult:
         """Title and filter box in one line, the log under it."""
-        with Horizontal(id="log-head"):
-            yield Painted(self._title, "log-title")
-            yield FilterInput(placeholder="regular expression", compact=True, id="filter")
+        yield self._head
         yield self._pane
 
     def on_mount(self) -> None:
@@ -80,7 +81,7 @@ class LogView(Vertical):
             self._pane.display = is_shown
             if is_shown:
                 self._pane.focus()
-        self.query_one("#log-title").refresh()
+        self._title.refresh()
 
     async def _read(self) -> None:
         """Fill the pane with the past, then add what comes."""
@@ -96,7 +97,7 @@ class LogView(Vertical):
         finally:
             follower.close()
 
-    def _title(self, width: int, height: int) -> Text:
+    def _paint_title(self, width: int, height: int) -> Text:
         """The pane's title, or why there is no pane."""
         if not self._pane.display:
             return Text(NO_ROOM, style="dim", no_wrap=True, overflow="crop")
@@ -105,12 +106,12 @@ class LogView(Vertical):
 
     def on_log_pane_changed(self) -> None:
         """Redraw the title."""
-        self.query_one("#log-title").refresh()
+        self._title.refresh()
 
     def action_filter(self) -> None:
         """Open the filter box."""
-        self.query_one("#log-head").add_class("filtering")
-        self.query_one(FilterInput).focus()
+        self._head.add_class("filtering")
+        self._filter.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Filter while it is typed; half a regular expression keeps the last good one."""
@@ -123,7 +124,7 @@ class LogView(Vertical):
 
     def on_input_submitted(self) -> None:
         """Close the box; the filter stays."""
-        self.query_one("#log-head").remove_class("filtering")
+        self._head.remove_class("filtering")
         self._pane.focus()
 
     def action_errors(self) -> None:
@@ -138,7 +139,7 @@ class LogView(Vertical):
 
     def action_clear(self) -> None:
         """Drop every filter."""
-        self.query_one(FilterInput).value = ""
+        self._filter.value = ""
         self.ring.set_solo(None)
         self.ring.set_errors_only(False)
         self._pane.follow()
