@@ -102,7 +102,7 @@ class VerbGroup(click.Group):
     help="Colour: auto follows the terminal and NO_COLOR.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only data, warnings and errors.")
-@click.option("-v", "--verbose", count=True, help="Say more; twice: even more.")
+@click.option("-v", "--verbose", count=True, help="Say more: the fields of an error as JSON.")
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def group(
@@ -139,13 +139,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def output_from(args: Sequence[str]) -> Output:
     """The voice for an error that ended the call before, or outside of, a verb."""
-    color = "auto"
+    color, verbose = "auto", 0
     for position, word in enumerate(args):
+        if word in VERBS or word in ALIASES:
+            break
         if word == "--color" and position + 1 < len(args):
             color = args[position + 1]
         elif word.startswith("--color="):
             color = word.removeprefix("--color=")
-    return Output(color=color, quiet=False, verbose=0, environ=os.environ)
+        verbose += word in ("-v", "-vv", "--verbose")
+    return Output(color=color, quiet=False, verbose=verbose, environ=os.environ)
 
 
 def show_usage_error(usage: click.ClickException, output: Output) -> None:

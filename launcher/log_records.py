@@ -13,8 +13,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from launcher.errors import did_you_mean
-
 MARKER_STREAM = "lucid"
 _SHAPE = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"
@@ -128,8 +126,3 @@ def as_json(line: LogLine) -> str:
 def matches_child(child: str, names: Collection[str]) -> bool:
     """Whether `names` is empty or holds this child or its service (`inference` for `inference.0`)."""
     return not names or child in names or child.rpartition(".")[0] in names
-
-
-def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that `name` was most likely meant to be."""
-    return did_you_mean(name, sorted(known))

@@ -22,7 +22,7 @@ def top_line(document: Mapping[str, Any] | None, link: str | None, width: int) -
     """
     parts = [Text(f"✖ {link}", style="bold red")] if link is not None else []
     if document is not None:
-        parts = _summary(document, width) + parts + _places(document)
+        parts = parts + _summary(document, width) + _places(document)
     line = Text(" ", no_wrap=True, overflow="crop")
     for position, part in enumerate(parts):
         if position and cell_len(line.plain) + 3 + cell_len(part.plain) > width:

@@ -3,6 +3,7 @@
 Decides colour and whether a full-screen program may run; knows nothing of what is written.
 """
 
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -40,7 +41,9 @@ class Output:
         click.echo(click.style(f"warning: {text}", fg="yellow"), err=True, color=self.wants_color(sys.stderr))
 
     def error(self, error: LauncherError) -> None:
-        """Write an error to stderr: code and sentence first, the mend last."""
+        """Write an error to stderr: code and sentence first, the mend last; under `-v` its fields as JSON."""
+        if self.verbose and error.details():
+            click.echo(json.dumps(error.details()), err=True)
         click.echo(paint_error(error.render()), err=True, color=self.wants_color(sys.stderr))
 
     def wants_color(self, stream: TextIO) -> bool:
