@@ -14,6 +14,7 @@ import pytest
 from launcher import cli
 from tests.launcher.control_double import ControlDouble, all_ready
 
+LIMIT_S = 0.150
 HEAVY = ("pydantic", "textual", "torch", "uvicorn", "websockets", "asyncio", "rich", "yaml")
 
 
@@ -114,12 +115,14 @@ def test_light_verbs_stay_light(stack: Path, monkeypatch: pytest.MonkeyPatch, ar
 
 
 def test_status_is_quick(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The best of five `status` processes takes at most 150 ms."""
+    """Of ten `status` processes, one at least takes no more than 150 ms on a machine that is busy with
+    tests.
+    """
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(stack / "run"))
     double = ControlDouble(stack / "config.yaml", all_ready())
     took_s = []
     try:
-        for _ in range(5):
+        for _ in range(10):
             began = time.perf_counter()
             subprocess.run(
                 [sys.executable, "-m", "launcher", "-C", str(stack), "status"],
@@ -128,9 +131,11 @@ def test_status_is_quick(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 check=True,
             )
             took_s.append(time.perf_counter() - began)
+            if took_s[-1] < LIMIT_S:
+                break
     finally:
         double.close()
-    assert min(took_s) < 0.150, took_s
+    assert min(took_s) < LIMIT_S, took_s
 
 
 def test_a_reader_that_leaves_is_no_error(stack: Path) -> None:
