@@ -21,9 +21,9 @@ from websockets.asyncio.server import Server, ServerConnection, unix_serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from launcher.control_commands import BadRequest, Commands
 from launcher.errors import LauncherError
-from launcher.publisher import Publisher
+from launcher.running.control_commands import BadRequest, Commands
+from launcher.running.publisher import Publisher
 from launcher.snapshot import StatusDocument
 
 __all__ = ["ControlServer"]

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from launcher.log_format import stamp
-from launcher.procfs import ProcessStat
+from launcher.children.procfs import ProcessStat
+from launcher.logs.line_format import stamp
 
 __all__ = ["write_diagnosis"]
 

@@ -26,8 +26,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from launcher.configuration.problems import (
+    ConfigProblem,
+    Holder,
+    PortConflict,
+    did_you_mean,
+    place_line,
+    printable,
+)
 from launcher.error_base import LauncherError, RelayedError, from_document
-from launcher.problems import ConfigProblem, Holder, PortConflict, did_you_mean, place_line, printable
 
 __all__ = [
     "ActionFailed",

@@ -3,7 +3,7 @@
 Decides that the reader never waits for anybody: when the file cannot be written (a full disk) lines are
 counted as dropped and reading goes on, and the count is written down as soon as there is room. A pipe's end
 and a process's end are separate: whoever still holds the pipe is still read. The form of a line is
-`log_format`.
+`logs.line_format`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from launcher.log_format import LineSplitter, format_line, stamp
+from launcher.logs.line_format import LineSplitter, format_line, stamp
 
 __all__ = ["TAIL_LINES", "LineSink", "LogFile", "OutputReader"]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from launcher.config_models import AutoGpu, Gpu, NamedGpus, NoGpu
-from launcher.units import format_size
+from launcher.configuration.models import AutoGpu, Gpu, NamedGpus, NoGpu
+from launcher.configuration.units import format_size
 
 __all__ = [
     "CPU",

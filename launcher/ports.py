@@ -8,7 +8,7 @@ have), what counts as a fallback, and what a strict plan refuses. Whether a port
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from launcher.config_models import AutoPort, FixedPort, Port, PortRange
+from launcher.configuration.models import AutoPort, FixedPort, Port, PortRange
 from launcher.errors import Holder
 
 __all__ = [

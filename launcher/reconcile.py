@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from launcher.config_models import Service
-from launcher.config_resolved import resolved_service
+from launcher.configuration.models import Service
+from launcher.configuration.resolved import resolved_service
 
 __all__ = ["LIVE_KEYS", "Action", "ActionKind", "Settings", "plan", "plan_from_settings", "settings_of"]
 

@@ -21,25 +21,25 @@ from pathlib import Path
 from typing import Any
 
 from launcher import __version__
-from launcher.child_runtime import ChildRuntime, Surroundings
+from launcher.children.oom import OomCounter
+from launcher.children.parent import Parent
+from launcher.children.runtime import ChildRuntime, Surroundings
+from launcher.children.usage import own_rss_bytes
 from launcher.control import ControlServer
-from launcher.control_commands import Commands
 from launcher.errors import LauncherError, SupervisorFailed
-from launcher.journal import sweep, write_journal
 from launcher.lifecycle_values import Child
-from launcher.log_format import format_line, stamp
 from launcher.logfiles import LogFile
-from launcher.oom import OomCounter
-from launcher.parent import Parent
-from launcher.preflight import PreparedChild
-from launcher.publisher import Publisher
-from launcher.reload import Reconciler, rules_of
+from launcher.logs.line_format import format_line, stamp
+from launcher.planning.preflight import PreparedChild
+from launcher.running.control_commands import Commands
+from launcher.running.journal import sweep, write_journal
+from launcher.running.publisher import Publisher
+from launcher.running.reload import Reconciler, rules_of
+from launcher.running.sampler import UsageSampler
+from launcher.running.stack import Stack
+from launcher.running.status_view import view_service
 from launcher.runtime_dir import OwnerLock, RuntimePaths, create_runtime_dir
-from launcher.sampler import UsageSampler
 from launcher.snapshot import StatusDocument, shape_status
-from launcher.stack import Stack
-from launcher.status_view import view_service
-from launcher.usage import own_rss_bytes
 
 __all__ = ["Report", "Supervisor", "main"]
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from launcher.configuration.units import parse_duration
 from launcher.control_client import fetch_status
 from launcher.errors import LauncherError
 from launcher.invocation import Invocation
 from launcher.terminal.output import Output
-from launcher.units import parse_duration
 
 COMPLETION_TIMEOUT_S = 0.05
 

@@ -27,7 +27,7 @@ def check(invocation: Invocation) -> int:
     code 0 when all is well, 2 for mistakes in the file, 6 for what this machine lacks.
     """
     from launcher.config import load_config
-    from launcher.preflight import check_environment
+    from launcher.planning.preflight import check_environment
 
     config = load_config(invocation.config_path(), invocation.environ)
     services = [service for service in config.services.values() if service.enabled]
@@ -47,7 +47,7 @@ def show(invocation: Invocation, as_json: bool) -> int:
     Secrets are shown as ***. The output is itself a valid config.yaml.
     """
     from launcher.config import load_config
-    from launcher.config_view import resolved_document, yaml_lines
+    from launcher.configuration.view import resolved_document, yaml_lines
 
     config = load_config(invocation.config_path(), invocation.environ)
     if as_json:
@@ -62,7 +62,7 @@ def show(invocation: Invocation, as_json: bool) -> int:
 @click.pass_obj
 def schema(invocation: Invocation) -> int:
     """Print the JSON Schema of config.yaml, for editors."""
-    from launcher.config_schema import config_schema
+    from launcher.configuration.schema import config_schema
 
     invocation.output.data(json.dumps(config_schema(), ensure_ascii=False, indent=2))
     return 0

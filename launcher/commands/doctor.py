@@ -14,7 +14,7 @@ from launcher.errors import ConfigMissing, LauncherError
 from launcher.invocation import CONFIG_NAME, Invocation
 
 if TYPE_CHECKING:
-    from launcher.machine_checks import Check
+    from launcher.planning.machine_checks import Check
 
 __all__ = ["command"]
 
@@ -56,8 +56,8 @@ def _config_path(invocation: Invocation) -> Path:
 
 def _examine(config_path: Path, environ: Mapping[str, str]) -> "list[Check]":
     from launcher.gpus import NvmlReader
-    from launcher.machine_checks import check_machine
-    from launcher.stack_checks import check_stack
+    from launcher.planning.machine_checks import check_machine
+    from launcher.planning.stack_checks import check_stack
 
     reader = NvmlReader()
     machine = check_machine(config_path, reader.read())
@@ -67,7 +67,7 @@ def _examine(config_path: Path, environ: Mapping[str, str]) -> "list[Check]":
 def _own_pids(config_path: Path) -> set[int]:
     """The processes of the stack that runs for this file: what they hold is in good hands."""
     from launcher.control_client import fetch_status
-    from launcher.stack_plan import own_pids
+    from launcher.planning.stack_plan import own_pids
 
     try:
         return set(own_pids(fetch_status(config_path)))

@@ -14,14 +14,14 @@ import click
 from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService, NotRunning
 from launcher.invocation import Invocation
-from launcher.log_records import LogFilter, LogLine, parse_when, smart_case
-from launcher.logreader import (
+from launcher.logs.reader import (
     SUPERVISOR,
     read_all,
     read_last,
     read_previous_generation,
     services_in,
 )
+from launcher.logs.records import LogFilter, LogLine, parse_when, smart_case
 from launcher.terminal.log_text import LineFormat
 
 

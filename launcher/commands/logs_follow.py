@@ -10,8 +10,8 @@ from pathlib import Path
 from launcher.commands.logs import Request, write
 from launcher.control_client import ControlClient, connect
 from launcher.invocation import Invocation
-from launcher.log_follower import Follower
-from launcher.logreader import read_all, read_last
+from launcher.logs.follower import Follower
+from launcher.logs.reader import read_all, read_last
 from launcher.terminal.log_text import LineFormat
 
 FOLLOW_INTERVAL_S = 0.2

@@ -14,7 +14,7 @@ from launcher.errors import NotRunning
 from launcher.invocation import Invocation
 
 if TYPE_CHECKING:
-    from launcher.stack_plan import ChildPlan, StackPlan
+    from launcher.planning.stack_plan import ChildPlan, StackPlan
 
 __all__ = ["command"]
 
@@ -30,7 +30,7 @@ def command(invocation: Invocation, services: tuple[str, ...], as_json: bool, st
     Fails with what `up` would fail with, and the same exit code.
     """
     from launcher.config import load_config
-    from launcher.stack_plan import plan_stack
+    from launcher.planning.stack_plan import plan_stack
 
     path = invocation.config_path()
     config = load_config(path, invocation.environ)

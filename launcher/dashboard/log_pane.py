@@ -12,7 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from launcher.dashboard.log_ring import LogRing
-from launcher.log_records import LogLine, local_time
+from launcher.logs.records import LogLine, local_time
 from launcher.terminal.log_text import child_color
 from launcher.terminal.sanitize import clean
 

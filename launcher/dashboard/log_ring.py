@@ -6,7 +6,7 @@ Pure. A filter looks at everything that is held, so that it finds what came befo
 import re
 from collections.abc import Callable, Iterable
 
-from launcher.log_records import LogLine, matches_child, smart_case
+from launcher.logs.records import LogLine, matches_child, smart_case
 
 CAPACITY = 10_000
 # Dropping in blocks keeps the cost of a full ring away from every single line.

@@ -16,9 +16,9 @@ from launcher.dashboard.log_pane import LogPane
 from launcher.dashboard.log_ring import LogRing
 from launcher.dashboard.painted import Painted
 from launcher.dashboard.view import log_title
-from launcher.log_follower import Follower
-from launcher.log_records import LogFilter
-from launcher.logreader import read_last
+from launcher.logs.follower import Follower
+from launcher.logs.reader import read_last
+from launcher.logs.records import LogFilter
 
 BACKFILL_LINES = 2_000
 LOG_INTERVAL_S = 0.4

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from launcher.log_records import local_time
+from launcher.logs.records import local_time
 from launcher.terminal import cells
 from launcher.terminal.sanitize import clean
 

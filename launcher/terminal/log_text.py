@@ -4,7 +4,7 @@ import zlib
 
 import click
 
-from launcher.log_records import LogLine, as_json, local_time
+from launcher.logs.records import LogLine, as_json, local_time
 from launcher.terminal.sanitize import clean
 
 NAME_COLORS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")

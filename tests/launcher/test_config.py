@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from launcher.config import child_names, load_config
-from launcher.config_models import AutoGpu, AutoPort, FixedPort, NamedGpus, NoGpu, PortRange
+from launcher.configuration.models import AutoGpu, AutoPort, FixedPort, NamedGpus, NoGpu, PortRange
 from tests.launcher.config_files import load, service
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"

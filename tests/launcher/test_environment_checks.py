@@ -16,8 +16,8 @@ from launcher.errors import (
     LauncherError,
     ModelNotFound,
 )
-from launcher.preflight import check_environment
-from launcher.program_checks import find_missing_program
+from launcher.planning.preflight import check_environment
+from launcher.planning.program_checks import find_missing_program
 from tests.launcher.config_files import load
 
 

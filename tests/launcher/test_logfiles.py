@@ -1,4 +1,4 @@
-"""launcher.log_format and logfiles: every byte of output becomes a line on disk, whatever it is."""
+"""launcher.logs.line_format and logfiles: every byte of output becomes a line on disk, whatever it is."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.log_format import LineSplitter, format_line, stamp
 from launcher.logfiles import LogFile, OutputReader
+from launcher.logs.line_format import LineSplitter, format_line, stamp
 
 
 @given(chunks=st.lists(st.binary(max_size=40)), limit=st.integers(4, 16))

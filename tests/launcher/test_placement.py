@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.config_models import AutoGpu, Gpu, NamedGpus, NoGpu
+from launcher.configuration.models import AutoGpu, Gpu, NamedGpus, NoGpu
 from launcher.placement import CPU, GpuFacts, GpuHolder, GpuRequest, PlacementPlan, plan_placement
 
 GIB = 1024**3

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.config_models import AutoPort, FixedPort, Port, PortRange
+from launcher.configuration.models import AutoPort, FixedPort, Port, PortRange
 from launcher.ports import Holder, PortPlan, PortRequest, Taken, plan_ports
 
 HOLDER = Holder(7, "python old.py", "ana")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.config_models import Limits, Restart, Service
+from launcher.configuration.models import Limits, Restart, Service
 from launcher.reconcile import LIVE_KEYS, Action, plan, plan_from_settings, settings_of
 
 

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from launcher import cli, machine_checks
+from launcher import cli
 from launcher.gpus import GpuReport
-from launcher.machine_checks import Check, check_machine
 from launcher.placement import GpuFacts
+from launcher.planning import machine_checks
+from launcher.planning.machine_checks import Check, check_machine
+from launcher.planning.stack_checks import check_stack
 from launcher.sockets import bind_service, close_all
-from launcher.stack_checks import check_stack
 
 GIB = 1024**3
 H200 = GpuFacts("GPU-0-uuid", 0, "NVIDIA H200", 141 * GIB, 139 * GIB)

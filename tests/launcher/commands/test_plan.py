@@ -12,9 +12,9 @@ from launcher import cli
 from launcher.commands import plan as verb
 from launcher.config import Config, load_config
 from launcher.errors import NoSuchService
+from launcher.planning.stack_plan import plan_stack
 from launcher.reconcile import settings_of
 from launcher.sockets import bind_service, close_all
-from launcher.stack_plan import plan_stack
 
 TEXT = """\
 services:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.dashboard.log_ring import LogRing
-from launcher.log_records import LogLine
+from launcher.logs.records import LogLine
 
 TEXTS = st.sampled_from(["calm", "ERROR disk", "Timeout", "timeout again", "error: no"])
 LINES = st.lists(

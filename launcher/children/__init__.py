@@ -1,0 +1,1 @@
+"""One child process: how it is spawned, watched, asked and measured."""

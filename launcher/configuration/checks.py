@@ -1,0 +1,229 @@
+"""What may not stand together in config.yaml: names, ports, dependencies, replicas, probes.
+
+Pure. Each check yields problems with a place; none stops another. Knows nothing of the machine.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from launcher.configuration.models import (
+    HEALTH_KINDS,
+    SERVICE_NAME,
+    FixedPort,
+    NamedGpus,
+    NoGpu,
+    Port,
+    PortRange,
+    ServiceKeys,
+)
+from launcher.configuration.problems import did_you_mean
+from launcher.configuration.tree import locate
+from launcher.configuration.values import parse_port
+from launcher.configuration.yaml_nodes import MappingNode, Mark
+from launcher.yaml_marks import YamlProblem
+
+__all__ = ["LOOPBACK", "Draft", "check_services", "hosts_overlap", "port_of"]
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_ANY_ADDRESS = {"0.0.0.0", "::"}
+_DEFAULT_PORTS = {"memory": parse_port("5000"), "inference": parse_port("5005-5014")}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A service on its way to being valid: merged tree, mark of its name, what the models took or refused."""
+
+    name: str
+    tree: MappingNode
+    name_mark: Mark
+    keys: ServiceKeys
+    refused: frozenset[str] = frozenset()
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The keys that lead to the service in the file."""
+        return ("services", self.name)
+
+    def problem(self, text: str, *location: str | int) -> YamlProblem:
+        """A problem at the value that `location` leads to; at the service's name when that is not written."""
+        found = locate(self.tree, location, self.path)
+        is_there = len(found.path) == len(self.path) + len(location) or found.path[:1] == ("defaults",)
+        mark = found.node.mark if is_there and location else self.name_mark
+        return YamlProblem(mark, text, found.path if is_there else self.path)
+
+    def problem_at_key(self, text: str, *location: str | int) -> YamlProblem:
+        """A problem with the key itself that `location` leads to."""
+        found = locate(self.tree, location, self.path)
+        return YamlProblem(found.key_mark or self.name_mark, text, found.path)
+
+
+def port_of(keys: ServiceKeys) -> Port | None:
+    """The port asked for: as written, else that of the built-in server, else None."""
+    return keys.port if keys.port is not None else _DEFAULT_PORTS.get(keys.server or "")
+
+
+def hosts_overlap(one: str, other: str) -> bool:
+    """Whether a port on host `one` and on host `other` can clash."""
+    if one == other or {one, other} & _ANY_ADDRESS:
+        return True
+    return "localhost" in (one, other) and {one, other} <= LOOPBACK
+
+
+def check_services(drafts: Mapping[str, Draft]) -> Iterator[YamlProblem]:
+    """Every problem that needs more than one value to be seen."""
+    for draft in drafts.values():
+        yield from _check_alone(draft)
+    yield from _check_ports(drafts)
+    yield from _check_dependencies(drafts)
+
+
+def _check_alone(draft: Draft) -> Iterator[YamlProblem]:
+    if not SERVICE_NAME.fullmatch(draft.name):
+        text = "a service name is 1 to 63 of a-z, 0-9 and '-', and does not start with '-'"
+        yield draft.problem(text)
+    entries = draft.tree.entries
+    if "server" in entries and "command" in entries:
+        yield draft.problem_at_key("there is also 'server'; keep one of the two", "command")
+    if not entries.keys() & {"server", "command"} and not draft.refused:
+        yield draft.problem("needs 'server' (memory or inference) or 'command'")
+    for check, needs in _CHECKS:
+        if not draft.refused & needs:
+            yield from check(draft, draft.keys)
+
+
+def _check_replicas(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    port = port_of(keys)
+    if keys.replicas > 1 and isinstance(port, FixedPort):
+        yield draft.problem(
+            f"{keys.replicas} replicas cannot share port {port}; give a range or auto", "replicas"
+        )
+    if isinstance(port, PortRange) and port.last - port.first + 1 < keys.replicas:
+        yield draft.problem(f"has fewer ports than the {keys.replicas} replicas need", "port")
+    names = keys.gpu.names if isinstance(keys.gpu, NamedGpus) else ()
+    if names and len(names) % keys.replicas and keys.replicas % len(names):
+        text = f"{len(names)} GPUs cannot be dealt evenly to {keys.replicas} replicas"
+        yield draft.problem(text, "gpu")
+
+
+def _check_health(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    kinds = [kind for kind in HEALTH_KINDS if getattr(keys.health, kind)]
+    if len(kinds) > 1:
+        yield draft.problem(f"has {len(kinds)} kinds of probe ({', '.join(kinds)}); keep one", "health")
+    elif kinds and kinds[0] in ("websocket", "http", "tcp") and port_of(keys) is None:
+        yield draft.problem(
+            f"the service needs 'port', or there is nothing to probe with {kinds[0]}", "health"
+        )
+
+
+def _check_values(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    if keys.command and keys.options:
+        yield draft.problem(
+            "are for built-in servers only; a command takes its settings as arguments", "options"
+        )
+    if keys.vram_bytes and isinstance(keys.gpu, NoGpu):
+        yield draft.problem("has no meaning with 'gpu: none'", "vram")
+    if keys.inherit_sockets and port_of(keys) is None:
+        yield draft.problem("needs 'port', or there is no socket to hand down", "inherit_sockets")
+
+
+def _check_backoff(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    backoff = keys.restart.backoff
+    if backoff.max_s < backoff.initial_s:
+        key = "max" if _is_written(draft, "restart", "backoff", "max") else "initial"
+        yield draft.problem("the longest delay is shorter than the first", "restart", "backoff", key)
+
+
+def _check_host(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    is_guarded = keys.options.keys() & {"token", "token_file"} or keys.options.get("insecure") is True
+    if keys.server and keys.host not in LOOPBACK and not is_guarded:
+        text = f"{keys.host} is reachable from other machines; set a token in options (token_file: PATH)"
+        yield draft.problem(text, "host")
+
+
+def _is_written(draft: Draft, *location: str) -> bool:
+    return len(locate(draft.tree, location, ()).path) == len(location)
+
+
+# Each check, and the keys that it must be able to trust.
+_CHECKS: tuple[tuple[Callable[[Draft, ServiceKeys], Iterator[YamlProblem]], frozenset[str]], ...] = (
+    (_check_replicas, frozenset({"port", "server", "replicas", "gpu"})),
+    (_check_health, frozenset({"port", "server", "health"})),
+    (_check_values, frozenset({"command", "options", "vram", "gpu", "inherit_sockets", "port", "server"})),
+    (_check_backoff, frozenset({"restart"})),
+    (_check_host, frozenset({"server", "host", "options"})),
+)
+
+
+def _check_ports(drafts: Mapping[str, Draft]) -> Iterator[YamlProblem]:
+    """Two services that want the same fixed port; the later one is the problem."""
+    seen: list[tuple[Draft, str, int]] = []
+    for draft in drafts.values():
+        keys = draft.keys
+        port = port_of(keys)
+        if (
+            not keys.enabled
+            or draft.refused & {"port", "server", "enabled"}
+            or not isinstance(port, FixedPort)
+        ):
+            continue
+        for other, host, number in seen:
+            if number == port.number and hosts_overlap(host, keys.host):
+                yield draft.problem(f"port {number} is also the port of '{other.name}'", "port")
+                break
+        seen.append((draft, keys.host, port.number))
+
+
+def _check_dependencies(drafts: Mapping[str, Draft]) -> Iterator[YamlProblem]:
+    wanted = {name: _dependencies(draft) for name, draft in drafts.items()}
+    for name, needs in wanted.items():
+        for need in needs:
+            yield from _check_dependency(drafts, name, need)
+    for cycle in _cycles(wanted):
+        text = f"each waits for the next, so none would start: {' -> '.join(cycle)}"
+        yield drafts[cycle[0]].problem_at_key(text, "depends_on", cycle[1])
+
+
+def _check_dependency(drafts: Mapping[str, Draft], name: str, need: str) -> Iterator[YamlProblem]:
+    draft, other = drafts[name], drafts.get(need)
+    if need == name:
+        yield draft.problem_at_key("a service cannot depend on itself", "depends_on", need)
+    elif other is None:
+        guess = did_you_mean(need, tuple(drafts))
+        mend = f"; did you mean '{guess}'?" if guess else f"; there are: {', '.join(drafts)}"
+        yield draft.problem_at_key(f"there is no service '{need}'{mend}", "depends_on", need)
+    elif draft.keys.enabled and not other.keys.enabled:
+        yield draft.problem_at_key(
+            f"'{need}' is not enabled, so this would wait for ever", "depends_on", need
+        )
+
+
+def _dependencies(draft: Draft) -> tuple[str, ...]:
+    node = draft.tree.entries.get("depends_on")
+    return tuple(node.entries) if isinstance(node, MappingNode) else ()
+
+
+def _cycles(wanted: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Each cycle of two or more, once, starting and ending at its member that comes first in the file."""
+    order = {name: place for place, name in enumerate(wanted)}
+    found: set[frozenset[str]] = set()
+    for start in wanted:
+        trail = _way_back(start, wanted, order)
+        if trail is not None and frozenset(trail) not in found:
+            found.add(frozenset(trail))
+            yield (*trail, start)
+
+
+def _way_back(
+    start: str, wanted: Mapping[str, tuple[str, ...]], order: Mapping[str, int]
+) -> tuple[str, ...] | None:
+    """The shortest way from `start` back to it over services later in the file; None when there is none."""
+    ways: list[tuple[str, ...]] = [(start,)]
+    visited: set[str] = set()
+    for way in ways:
+        for need in wanted[way[-1]]:
+            if need == start and len(way) > 1:
+                return way
+            if need in wanted and need not in visited and order[need] > order[start]:
+                visited.add(need)
+                ways.append((*way, need))
+    return None

@@ -1,0 +1,1 @@
+"""What is checked and reserved before anything is spawned."""

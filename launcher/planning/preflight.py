@@ -1,0 +1,233 @@
+"""Everything that is checked and reserved before the first spawn.
+
+Decides the order: the file's own mistakes (exit 2), then what this machine lacks (exit 6), then ports (exit
+5), which are really bound and held. Each stage reports all it finds at once. Knows nothing of running
+children but the sockets and processes it is told are ours.
+"""
+
+import os
+import socket
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from launcher.config import Config
+from launcher.configuration.models import NamedGpus, Service, child_names
+from launcher.errors import (
+    ConfigInvalid,
+    EnvironmentUnmet,
+    GpuMissing,
+    LauncherError,
+    PortInUse,
+    VramShort,
+)
+from launcher.gpus import GpuReader, GpuReport, NvmlReader
+from launcher.placement import (
+    CPU,
+    Assignment,
+    GpuFacts,
+    GpuRequest,
+    PlacementConflict,
+    PlacementPlan,
+    plan_placement,
+)
+from launcher.planning.option_checks import check_options
+from launcher.planning.port_claims import ChildPort, PortClaims, claim_ports
+from launcher.planning.program_checks import find_missing_program, find_path_problems
+from launcher.sockets import close_all
+
+__all__ = ["Assignment", "Prepared", "PreparedChild", "check_environment", "place_services", "prepare"]
+
+
+@dataclass(frozen=True)
+class PreparedChild:
+    """One child, ready to be spawned.
+
+    `sockets` are listening and ours to close; empty for a service that binds by itself. `fallback_port`: a
+    range could not give the port that known clients try. `url` is None for a service without a port.
+    """
+
+    name: str
+    service: Service
+    replica: int
+    port: int | None
+    sockets: tuple[socket.socket, ...]
+    fallback_port: bool
+    url: str | None
+    gpu: Assignment
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` reserved; `notes` are sentences that the user must see."""
+
+    config: Config
+    children: Mapping[str, PreparedChild]
+    notes: list[str] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Close every socket, for a start that is given up."""
+        for child in self.children.values():
+            close_all(child.sockets)
+
+
+def prepare(
+    config: Config,
+    *,
+    held: Mapping[str, tuple[socket.socket, ...]] | None = None,
+    strict_ports: bool = False,
+    environ: Mapping[str, str] | None = None,
+    only: Collection[str] | None = None,
+    own_pids: Collection[int] = (),
+    gpu_reader: GpuReader | None = None,
+) -> Prepared:
+    """Check and reserve everything that the services need; blocks for seconds at most.
+
+    `only` limits it to these services (default: all that are enabled). `held` are the listening sockets
+    that the supervisor has already, by child; they are used again where the file still allows and otherwise
+    left alone: the caller closes what it did not get back. `own_pids` are children (session leaders) that
+    run now: what they hold, ports and GPU memory, counts as free. Raises ConfigInvalid, EnvironmentUnmet
+    (or the one error in it), PortInUse or ActionFailed; what was bound is closed then.
+    """
+    environ = os.environ if environ is None else environ
+    services = [
+        service
+        for name, service in config.services.items()
+        if service.enabled and (only is None or name in only)
+    ]
+    check_environment(config, services, environ)
+    placed = place_services(config, services, gpu_reader or NvmlReader(), environ, own_pids)
+    claims = claim_ports(config, services, held or {}, strict=strict_ports, own_pids=own_pids)
+    if claims.conflicts:
+        claims.close()
+        raise PortInUse(claims.conflicts)
+    children = _children(services, claims, placed)
+    return Prepared(config, children, _notes(services, children, claims.ports, environ))
+
+
+def check_environment(config: Config, services: Iterable[Service], environ: Mapping[str, str]) -> None:
+    """Check options, folders, files, users, programs and models; starts only the servers' own option checks.
+
+    Raises ConfigInvalid for mistakes of the file, else EnvironmentUnmet or the one error that it would
+    hold.
+    """
+    services = tuple(services)
+    findings = check_options(config, services, environ)
+    problems = [problem for service in services for problem in find_path_problems(config, service)]
+    if problems or findings.problems:
+        raise ConfigInvalid([*problems, *findings.problems])
+    missing = [find_missing_program(config, service, environ) for service in services]
+    _raise_all([*findings.missing_models, *(error for error in missing if error is not None)])
+
+
+def _raise_all(errors: list[LauncherError]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise EnvironmentUnmet(errors)
+
+
+def _asks_for_gpu(services: Iterable[Service]) -> bool:
+    return any(str(service.gpu) != "none" for service in services)
+
+
+def place_services(
+    config: Config,
+    services: Collection[Service],
+    reader: GpuReader,
+    environ: Mapping[str, str],
+    own_pids: Collection[int],
+) -> PlacementPlan:
+    """The GPU of every child; the driver is asked only when a service may want one.
+
+    Raises GpuMissing or VramShort, or EnvironmentUnmet for several of them.
+    """
+    report = reader.read() if _asks_for_gpu(services) else GpuReport(())
+    requests = [
+        GpuRequest(
+            child,
+            service.name,
+            service.gpu,
+            service.vram_bytes,
+            replica,
+            service.replicas,
+            wants_note=service.server is not None or config.mark(f"services.{service.name}.gpu") is not None,
+        )
+        for service in services
+        for replica, child in enumerate(child_names(service))
+    ]
+    gpus = [_without_ours(gpu, own_pids) for gpu in report.gpus]
+    plan = plan_placement(requests, gpus, visible=_visible(environ), problem=report.problem)
+    _raise_all([_gpu_error(config, conflict) for conflict in plan.conflicts])
+    return plan
+
+
+def _visible(environ: Mapping[str, str]) -> list[str] | None:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves to us, or None when it is not set."""
+    value = environ.get("CUDA_VISIBLE_DEVICES")
+    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
+
+
+def _without_ours(gpu: GpuFacts, own_pids: Collection[int]) -> GpuFacts:
+    """The GPU as it will be once our own children have left it."""
+    ours = sum(holder.used_bytes or 0 for holder in gpu.holders if holder.pid in own_pids)
+    free = min(gpu.total_bytes, gpu.free_bytes + ours)
+    return GpuFacts(**{**gpu.__dict__, "free_bytes": free})
+
+
+def _gpu_error(config: Config, conflict: PlacementConflict) -> LauncherError:
+    kind = GpuMissing if conflict.kind == "missing" else VramShort
+    key = f"services.{conflict.request.service}.{'gpu' if conflict.kind == 'missing' else 'vram'}"
+    return kind(
+        conflict.request.child,
+        conflict.reason,
+        where=config.mark(key),
+        source=config.source(key),
+        hint=conflict.hint,
+    )
+
+
+def _children(
+    services: Iterable[Service], claims: PortClaims, placed: PlacementPlan
+) -> dict[str, PreparedChild]:
+    children: dict[str, PreparedChild] = {}
+    for service in services:
+        for replica, name in enumerate(child_names(service)):
+            port = claims.ports.get(name, ChildPort(None))
+            children[name] = PreparedChild(
+                name,
+                service,
+                replica,
+                port.number,
+                port.sockets,
+                port.is_fallback,
+                _url(service, port.number),
+                placed.assignments.get(name, CPU),
+            )
+    return children
+
+
+def _url(service: Service, port: int | None) -> str | None:
+    if port is None:
+        return None
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(service.host, service.host)
+    scheme = "ws" if service.health.kind == "websocket" else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _notes(
+    services: Iterable[Service],
+    children: Mapping[str, PreparedChild],
+    ports: Mapping[str, ChildPort],
+    environ: Mapping[str, str],
+) -> list[str]:
+    notes = [child.gpu.note for child in children.values() if child.gpu.note is not None]
+    notes += [
+        f"{name} listens on port {port.number}, since {port.why_fallback()}; clients that know only the "
+        "first port will not find it (--strict-ports refuses this)"
+        for name, port in ports.items()
+        if port.is_fallback
+    ]
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and any(isinstance(service.gpu, NamedGpus) for service in services):
+        notes.append(f"CUDA_VISIBLE_DEVICES={visible} is set; the GPUs that the file names win over it")
+    return notes

@@ -1,0 +1,1 @@
+"""The running stack: who may change it, in which order, and who is told."""

@@ -1,0 +1,125 @@
+"""The commands of the control socket: one typed request in, one payload out, or a LauncherError.
+
+Decides what each command needs and does; knows nothing of sockets, frames or subscriptions. Names of services
+are checked before anything is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from launcher.errors import ActionFailed, LauncherError
+from launcher.running.publisher import Publisher
+from launcher.running.reload import Reconciler
+from launcher.running.stack import Stack
+from launcher.snapshot import StatusDocument
+
+__all__ = ["BadRequest", "Commands"]
+
+Payload = dict[str, Any]
+
+
+class BadRequest(LauncherError):
+    """A control request that cannot be understood."""
+
+    code = "invalid_request"
+    exit_code = 2
+
+    def __init__(self, text: str, code: str = "invalid_request") -> None:
+        """`code` is one of protocol.md section 3: invalid_json, invalid_request, unknown_command."""
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Commands:
+    """What may be asked of a running supervisor."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        reconciler: Reconciler,
+        publisher: Publisher,
+        status: Callable[[], StatusDocument],
+        end_within: Callable[[float | None], None],
+    ) -> None:
+        """`end_within` begins the orderly end, with an optional limit in seconds after which it is forced."""
+        self._stack = stack
+        self._reconciler = reconciler
+        self._publisher = publisher
+        self._status = status
+        self._end_within = end_within
+        self._commands: dict[str, Callable[[Mapping[str, Any]], Awaitable[Payload]]] = {
+            "snapshot": self._snapshot,
+            "up": self._up,
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+            "down": self._down,
+            "events": self._events,
+        }
+
+    async def answer(self, kind: str, data: Mapping[str, Any]) -> Payload:
+        """Return the payload of a success reply; raises LauncherError for a failure."""
+        command = self._commands.get(kind)
+        if command is None:
+            known = ", ".join([*self._commands, "subscribe"])
+            raise BadRequest(f"Unknown command type: {kind[:80]}; there are {known}", "unknown_command")
+        if self._stack.is_ending and kind not in ("snapshot", "events", "down"):
+            raise ActionFailed("the stack is going down", hint="run  lucid-launch up  once it is down")
+        return await command(data)
+
+    async def _snapshot(self, data: Mapping[str, Any]) -> Payload:
+        return {"snapshot": self._status()}
+
+    async def _up(self, data: Mapping[str, Any]) -> Payload:
+        names = _services(data)
+        actions, notes = await self._reconciler.up(names, strict_ports=data.get("strict_ports") is True)
+        done = [
+            {"service": action.service, "action": action.kind, "reason": action.reason} for action in actions
+        ]
+        return {"actions": done, "notes": notes}
+
+    async def _start(self, data: Mapping[str, Any]) -> Payload:
+        names = _services(data)
+        if any(name not in self._stack.services for name in names) or not names:
+            await self._reconciler.up(names)
+        else:
+            self._stack.start(names)
+        return {"accepted": True}
+
+    async def _stop(self, data: Mapping[str, Any]) -> Payload:
+        names = _services(data) or list(self._stack.services)
+        self._stack.check_known(names)
+        self._stack.stop(names)
+        return {"accepted": True}
+
+    async def _restart(self, data: Mapping[str, Any]) -> Payload:
+        names = _services(data) or list(self._stack.services)
+        self._stack.check_known(names)
+        await self._reconciler.up(names, restart=names)
+        return {"accepted": True}
+
+    async def _down(self, data: Mapping[str, Any]) -> Payload:
+        timeout_s = data.get("timeout_s")
+        if timeout_s is not None and (not isinstance(timeout_s, int | float) or timeout_s < 0):
+            raise BadRequest("'timeout_s' must be a number of seconds")
+        self._end_within(timeout_s)
+        return {"accepted": True}
+
+    async def _events(self, data: Mapping[str, Any]) -> Payload:
+        since = data.get("since", 0)
+        if type(since) is not int:
+            raise BadRequest("'since' must be a revision number")
+        return {"events": self._publisher.events_since(since)}
+
+
+def _services(data: Mapping[str, Any]) -> list[str]:
+    names = data.get("services") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise BadRequest("'services' must be a list of names")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,96 @@
+"""The status document from what the supervisor holds now. Reads, never writes; see `snapshot` for the
+shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.children.probe import probe_kind
+from launcher.children.runtime import ChildRuntime, LastExit
+from launcher.configuration.models import Service
+from launcher.snapshot import ChildDocument, ExitDocument, HealthDocument, ServiceDocument, shape_service
+
+__all__ = ["view_child", "view_service"]
+
+_WITH_PHASE = frozenset({"starting"})
+
+
+def view_service(
+    service: Service, children: Sequence[ChildRuntime], missing: Sequence[str], now: float
+) -> ServiceDocument:
+    """Return the document of one service; `missing` are its unmet dependencies, `now` is of the loop's
+    clock.
+    """
+    first = children[0].prepared
+    notes = [child.prepared.gpu.note for child in children if child.prepared.gpu.note]
+    return shape_service(
+        desired_up=any(child.life.desired_up for child in children),
+        children=[view_child(child, missing, now) for child in children],
+        port=first.port,
+        url=first.url,
+        fallback_port=any(child.prepared.fallback_port for child in children),
+        server=service.server,
+        depends_on=service.depends_on,
+        notes=list(dict.fromkeys(notes)),
+    )
+
+
+def view_child(child: ChildRuntime, missing: Sequence[str], now: float) -> ChildDocument:
+    """Return the document of one child."""
+    life, told, usage = child.life, child.senses.told, child.usage
+    is_starting = life.state in _WITH_PHASE
+    gpu = child.prepared.gpu
+    is_waiting = life.state == "waiting"
+    return {
+        "name": child.name,
+        "pid": life.pid,
+        "generation": life.generation,
+        "state": life.state,
+        "phase": (told.phase or "spawn") if is_starting else None,
+        "progress": told.progress if is_starting else None,
+        "detail": told.detail if life.pid is not None else None,
+        "uptime_s": None if child.spawned_at is None else round(now - child.spawned_at, 3),
+        "restarts": life.restarts,
+        "consecutive_failures": life.failures,
+        "exits_total": child.exits_total,
+        "last_exit": None if child.last_exit is None else _view_exit(child.last_exit),
+        "next_retry_s": _left_s(life.due_at, now) if life.state == "backoff" else None,
+        "reason": f"waits for {', '.join(missing)}" if is_waiting and missing else life.reason,
+        "gpu": {"ids": list(gpu.ids), "device": told.device or gpu.device},
+        "cpu_percent": None if usage is None else usage.cpu_percent,
+        "rss_bytes": None if usage is None else usage.rss_bytes,
+        "vram_bytes": None,
+        "health": _view_health(child, now),
+        "log": str(child.log.path),
+        "log_lines_dropped": child.log.dropped,
+    }
+
+
+def _view_exit(last: LastExit) -> ExitDocument:
+    return {
+        "code": last.status.code,
+        "signal": last.status.signal,
+        "reason": last.outcome.reason,
+        "at": last.at,
+        "after_s": None if last.after_s is None else round(last.after_s, 3),
+        "stderr_tail": list(last.stderr_tail),
+        "diagnosis": last.diagnosis,
+    }
+
+
+def _view_health(child: ChildRuntime, now: float) -> HealthDocument:
+    health = child.senses.health
+    return {
+        "probe": probe_kind(child.service),
+        "ok": health.ok,
+        "age_s": None if health.at is None else round(now - health.at, 3),
+        "latency_ms": None if health.latency_s is None else round(health.latency_s * 1000, 3),
+        "failures": child.life.probe_failures,
+        "stats": health.stats,
+        "detail": health.detail,
+    }
+
+
+def _left_s(due_at: float | None, now: float) -> float | None:
+    return None if due_at is None else round(max(0.0, due_at - now), 3)
