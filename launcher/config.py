@@ -15,9 +15,9 @@ from launcher.configuration.models import Health, Service, ServiceKeys, child_na
 from launcher.configuration.resolved import flatten, resolved_service
 from launcher.configuration.tree import merge_defaults, origins_of, prepare_tree
 from launcher.configuration.wording import TOP_KEYS, problems_of, unknown_key
-from launcher.configuration.yaml_nodes import MappingNode, Mark, Node, ScalarNode, to_plain
 from launcher.errors import ConfigInvalid, ConfigMissing, ConfigProblem
 from launcher.yaml_marks import YamlProblem, load_yaml, split_lines
+from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode, to_plain
 
 __all__ = ["Config", "Service", "child_names", "load_config", "locate_problem"]
 

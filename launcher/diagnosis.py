@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from launcher.children.procfs import ProcessStat
 from launcher.logs.line_format import stamp
+from launcher.procfs import ProcessStat
 
 __all__ = ["write_diagnosis"]
 

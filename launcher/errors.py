@@ -26,7 +26,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.configuration.problems import (
+from launcher.error_base import LauncherError, RelayedError, from_document
+from launcher.problems import (
     ConfigProblem,
     Holder,
     PortConflict,
@@ -34,7 +35,6 @@ from launcher.configuration.problems import (
     place_line,
     printable,
 )
-from launcher.error_base import LauncherError, RelayedError, from_document
 
 __all__ = [
     "ActionFailed",

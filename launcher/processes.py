@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from launcher.children.procfs import ProcessStat, descendants, read_nonce, read_stat, scan
-from launcher.children.spawning import Started
+from launcher.procfs import ProcessStat, descendants, read_nonce, read_stat, scan
+from launcher.spawning import Started
 
 __all__ = ["ExitStatus", "ProcessTree"]
 

@@ -22,7 +22,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from launcher.configuration.yaml_nodes import (
+from launcher.yaml_nodes import (
     MappingNode,
     Mark,
     Node,

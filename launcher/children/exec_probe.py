@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Callable
 
 from launcher.children.parent import Parent
-from launcher.children.spawning import SpawnError, SpawnRequest
 from launcher.logfiles import OutputReader
 from launcher.probes import Answer, Failing, Well
 from launcher.processes import ExitStatus
+from launcher.spawning import SpawnError, SpawnRequest
 
 __all__ = ["ExecProbe"]
 

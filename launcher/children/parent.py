@@ -16,9 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from launcher.children.procfs import NONCE_VARIABLE, scan
-from launcher.children.spawning import SpawnError, SpawnRequest, start_process
 from launcher.processes import ExitStatus, ProcessTree
+from launcher.procfs import NONCE_VARIABLE, scan
+from launcher.spawning import SpawnError, SpawnRequest, start_process
 
 __all__ = ["Born", "Parent"]
 

@@ -13,9 +13,9 @@ from launcher.children.environment import fill_in
 from launcher.children.exec_probe import ExecProbe
 from launcher.children.parent import Parent
 from launcher.children.probing import NotifyFacts, NotifyProbe
-from launcher.children.spawning import SpawnRequest
 from launcher.configuration.models import Service
 from launcher.probes import Endpoint, HttpProbe, Probe, TcpProbe, WebSocketProbe
+from launcher.spawning import SpawnRequest
 
 __all__ = ["build_probe", "probe_kind"]
 

@@ -19,7 +19,6 @@ from launcher.children.oom import OomCounter
 from launcher.children.parent import Parent
 from launcher.children.probe import build_probe
 from launcher.children.senses import Senses
-from launcher.children.spawning import SpawnError, SpawnRequest
 from launcher.children.usage import Usage
 from launcher.configuration.models import Service
 from launcher.diagnosis import write_diagnosis
@@ -47,6 +46,7 @@ from launcher.notify import NotifySocket
 from launcher.planning.preflight import PreparedChild
 from launcher.processes import ExitStatus, ProcessTree
 from launcher.restart_policy import Outcome
+from launcher.spawning import SpawnError, SpawnRequest
 
 __all__ = ["ChildRuntime", "LastExit", "Surroundings"]
 

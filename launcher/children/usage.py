@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from launcher.children.procfs import ProcessStat, descendants, read_stat, scan
+from launcher.procfs import ProcessStat, descendants, read_stat, scan
 
 __all__ = ["Usage", "UsageMeter", "own_rss_bytes"]
 

@@ -47,7 +47,7 @@ def show(invocation: Invocation, as_json: bool) -> int:
     Secrets are shown as ***. The output is itself a valid config.yaml.
     """
     from launcher.config import load_config
-    from launcher.configuration.view import resolved_document, yaml_lines
+    from launcher.config_view import resolved_document, yaml_lines
 
     config = load_config(invocation.config_path(), invocation.environ)
     if as_json:

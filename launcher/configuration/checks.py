@@ -16,11 +16,11 @@ from launcher.configuration.models import (
     PortRange,
     ServiceKeys,
 )
-from launcher.configuration.problems import did_you_mean
 from launcher.configuration.tree import locate
 from launcher.configuration.values import parse_port
-from launcher.configuration.yaml_nodes import MappingNode, Mark
+from launcher.problems import did_you_mean
 from launcher.yaml_marks import YamlProblem
+from launcher.yaml_nodes import MappingNode, Mark
 
 __all__ = ["LOOPBACK", "Draft", "check_services", "hosts_overlap", "port_of"]
 

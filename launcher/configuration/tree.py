@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from launcher.configuration.interpolation import CHILD_VARIABLE, interpolate
 from launcher.configuration.models import HEALTH_KINDS
-from launcher.configuration.yaml_nodes import MappingNode, Mark, Node, ScalarNode, SequenceNode, resolve_plain
 from launcher.yaml_marks import YamlProblem
+from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode, SequenceNode, resolve_plain
 
 __all__ = ["Located", "Origin", "locate", "merge_defaults", "origins_of", "prepare_tree"]
 

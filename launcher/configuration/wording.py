@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from launcher.configuration.models import ServiceKeys
-from launcher.configuration.problems import did_you_mean
 from launcher.configuration.tree import locate
-from launcher.configuration.yaml_nodes import MappingNode, Mark, Node, ScalarNode
+from launcher.problems import did_you_mean
 from launcher.yaml_marks import YamlProblem
+from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode
 
 __all__ = ["TOP_KEYS", "problems_of", "unknown_key"]
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from launcher.config import Config, locate_problem
 from launcher.configuration.models import Service
-from launcher.configuration.problems import did_you_mean
 from launcher.errors import CommandNotFound, ConfigProblem
+from launcher.problems import did_you_mean
 
 __all__ = ["find_missing_program", "find_path_problems"]
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from launcher.children.procfs import ProcessStat, boot_id, read_nonce, read_stat, scan
+from launcher.procfs import ProcessStat, boot_id, read_nonce, read_stat, scan
 
 __all__ = ["JournalEntry", "read_journal", "sweep", "write_journal"]
 

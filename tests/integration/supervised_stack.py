@@ -16,7 +16,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, unix_connect
 
-from launcher.children.procfs import scan
+from launcher.procfs import scan
 from launcher.runtime_dir import runtime_paths
 
 HOSTILE = Path(__file__).parent.parent / "hostile_child.py"

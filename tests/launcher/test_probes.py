@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed
 from launcher.children.exec_probe import ExecProbe
 from launcher.children.parent import Parent
 from launcher.children.probing import LagMeter, NotifyFacts, NotifyProbe, Prober, ProbeResult
-from launcher.children.spawning import SpawnRequest
 from launcher.probes import Answer, Endpoint, Failing, HttpProbe, Loading, TcpProbe, WebSocketProbe, Well
+from launcher.spawning import SpawnRequest
 
 STATS = {"type": "stats"}
 

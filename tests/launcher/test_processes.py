@@ -1,4 +1,4 @@
-"""launcher.children.spawning, processes and parent: real processes, their sessions and their ends."""
+"""launcher.spawning, processes and parent: real processes, their sessions and their ends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from launcher.children.parent import Born, Parent
-from launcher.children.procfs import read_nonce, read_stat, scan
-from launcher.children.spawning import SpawnError, SpawnRequest
 from launcher.processes import ExitStatus
+from launcher.procfs import read_nonce, read_stat, scan
+from launcher.spawning import SpawnError, SpawnRequest
 
 HOSTILE = str(Path(__file__).parent.parent / "hostile_child.py")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.configuration.yaml_nodes import MappingNode, ScalarNode, resolve_plain, to_plain
 from launcher.yaml_marks import MAX_DEPTH, MAX_NODES, load_yaml
+from launcher.yaml_nodes import MappingNode, ScalarNode, resolve_plain, to_plain
 
 
 def plain(text: str) -> object:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from launcher.children.procfs import read_stat
 from launcher.children.usage import UsageMeter, own_rss_bytes
 from launcher.diagnosis import write_diagnosis
+from launcher.procfs import read_stat
 from launcher.running.publisher import Publisher
 from launcher.snapshot import EventDocument
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.children.procfs import boot_id, read_stat
+from launcher.procfs import boot_id, read_stat
 from launcher.running.journal import JournalEntry, read_journal, sweep, write_journal
 
 NONCE = "0123456789abcdef0123456789abcdef"

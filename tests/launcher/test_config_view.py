@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.config import Config, load_config
-from launcher.configuration.view import resolved_document, yaml_lines
+from launcher.config_view import resolved_document, yaml_lines
 
 TEXT = """\
 defaults: {restart: {max_failures: 3}}

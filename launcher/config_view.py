@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from launcher.config import Config
 from launcher.configuration.interpolation import CHILD_VARIABLE
 from launcher.configuration.resolved import resolved_service
-from launcher.configuration.yaml_nodes import resolve_plain
+from launcher.yaml_nodes import resolve_plain
 
 __all__ = ["HIDDEN", "resolved_document", "yaml_lines"]
 
