@@ -79,12 +79,27 @@ class TensorColumns:
         if not added:
             return
         self.reserve(added)
-        start, end = self.view.rows, self.view.rows + added
+        end = self._write(columns)
+        self.view = self._view(end)
+
+    def replace(self, columns: Columns) -> None:
+        """Add rows in place of those of the same seqs: a reader sees all of the old ones or all new ones."""
+        self.reserve(len(columns.ids))
+        old = [self._rows[seq] for seq in columns.seqs.tolist() if seq in self._rows]
+        end = self._write(columns)
+        # The marks are shared with the views that readers hold, so they are copied, not changed.
+        alive = self._tensors["alive"].clone()
+        alive[self._torch.tensor(old, dtype=self._torch.int64, device=self._device)] = False
+        self._tensors["alive"] = alive
+        self.view = self._view(end)
+
+    def _write(self, columns: Columns) -> int:
+        start, end = self.view.rows, self.view.rows + len(columns.ids)
         for name, values in self._arrays(columns).items():
             self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
         self._ids += columns.ids
         self._rows.update(zip(columns.seqs.tolist(), range(start, end), strict=True))
-        self.view = self._view(end)
+        return end
 
     def mark(self, seqs: list[int], *, alive: bool) -> list[int]:
         """Mark rows as deleted or alive again; returns the seqs that have no row here."""

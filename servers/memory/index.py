@@ -50,6 +50,10 @@ class VectorIndex:
         """Show these memories to every search that begins after this call."""
         self._columns.append(columns)
 
+    def replace(self, columns: Columns) -> None:
+        """Show these memories, in one step, instead of those with the same seqs."""
+        self._columns.replace(columns)
+
     def remove(self, seqs: Sequence[int]) -> None:
         """Hide these memories from every search that begins after this call; unknown ones are already."""
         self._columns.mark(list(seqs), alive=False)

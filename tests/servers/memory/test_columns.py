@@ -43,3 +43,19 @@ def test_unit_vectors_have_length_one() -> None:
     """Large, small and ordinary rows end at length 1; a zero row stays zero."""
     rows = np.array([[3, 4], [3e30, 4e30], [3e-30, 4e-30], [0, 0]], dtype=np.float32)
     assert np.allclose(unit(rows), [[0.6, 0.8], [0.6, 0.8], [0.6, 0.8], [0, 0]])
+
+
+def test_replaced_rows_change_in_one_step() -> None:
+    """A view taken before sees only the old row, one taken after only the new row, under the same seq."""
+    columns = TensorColumns(DIMENSIONS)
+    columns.append(columns_of([make_memory("a", seq=1), make_memory("b", seq=2)], DIMENSIONS))
+    before = columns.view
+    changed = make_memory("a", significance=0.9, seq=1)
+    columns.replace(columns_of([changed], DIMENSIONS))
+    assert before.alive.tolist() == [True, True]
+    after = columns.view
+    alive = after.alive.nonzero().squeeze(1)
+    assert sorted(after.seqs[alive].tolist()) == [1, 2]
+    assert after.significances[alive].max() == 0.9
+    assert columns.mark([1], alive=False) == []
+    assert after.seqs[columns.view.alive].tolist() == [2]
