@@ -39,6 +39,19 @@ def test_localhost_is_both_loopback_addresses_on_one_port() -> None:
         listeners.close()
 
 
+def test_accepted_connections_send_at_once() -> None:
+    """A small answer does not wait for the client's delayed acknowledgement (40 ms)."""
+    listeners = bind("127.0.0.1", (0,))
+    try:
+        with socket.create_connection(listeners.sockets[0].getsockname(), timeout=5):
+            listeners.sockets[0].settimeout(5)
+            accepted, _ = listeners.sockets[0].accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        listeners.close()
+
+
 def test_the_first_free_port_of_a_range_is_taken_and_said(held: socket.socket) -> None:
     """A fallback is never silent."""
     listeners = bind("localhost", (port_of(held), 0))
