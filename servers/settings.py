@@ -46,6 +46,8 @@ MIB = 1 << 20
 _ORIGIN = re.compile(r"https?://[^/\s?#@]+", re.IGNORECASE)
 _DEVICE = r"^(auto|cpu|cuda|cuda:\d{1,3})$"
 
+_ASSIGNED = (("port", "PORT"), ("host", "HOST"), ("vram_bytes", "LUCID_VRAM_BYTES"))
+
 S = TypeVar("S", bound="ServerSettings")
 
 
@@ -122,6 +124,9 @@ class EmbeddingSettings(BaseModel):
     backend: Literal["torch", "debug"] = Field(default="torch", description="debug: hashes, no model")
     download: bool = Field(default=False, description="may fetch a missing model from the model hub")
     threads: int | None = Field(default=None, ge=1, le=1024, description="CPU threads; None: the library's")
+    vram_bytes: int | None = Field(
+        default=None, ge=1, description="most GPU memory that torch may take; LUCID_VRAM_BYTES sets it"
+    )
     max_batch_tokens: int = Field(default=16_384, ge=16, le=1 << 24, description="padded tokens in one batch")
     queue_tokens: int = Field(default=1 << 20, ge=16, description="tokens that may wait")
     queue_items: int = Field(default=16_384, ge=1, description="texts that may wait")
@@ -147,12 +152,12 @@ def is_loopback(host: str) -> bool:
 
 
 def read_settings(model: type[S], argv: Sequence[str], environ: Mapping[str, str]) -> S:
-    """The settings of this process: argv over environment (PORT, HOST, LUCID_OPTIONS) over defaults.
+    """The settings of this process: argv over environment (PORT, HOST, LUCID_…) over defaults.
 
     Raises BadSettings that names every bad option at once; a malformed command line exits with code 2 as
     argparse does.
     """
-    options = {**_from_environment(environ), **_from_argv(model, argv)}
+    options = {**_from_environment(model, environ), **_from_argv(model, argv)}
     problems = option_problems(model, options)
     if problems:
         first = problems[0]
@@ -198,7 +203,7 @@ def check_options(model: type[S], find_problems: Callable[[S], Sequence[OptionPr
     return EX_CONFIG if problems else 0
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(model: type[BaseModel], environ: Mapping[str, str]) -> dict[str, Any]:
     options: Any = {}
     if environ.get("LUCID_OPTIONS"):
         try:
@@ -208,7 +213,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(options, dict):
         raise BadSettings("LUCID_OPTIONS must be a JSON object", where="the environment")
     # What the launcher assigned to this child beats what config.yaml says of the service as a whole.
-    assigned = {"port": environ.get("PORT"), "host": environ.get("HOST")}
+    assigned = {name: environ.get(variable) for name, variable in _ASSIGNED if name in model.model_fields}
     return options | {name: value for name, value in assigned.items() if value}
 
 

@@ -21,6 +21,8 @@ __all__ = ["LatencyWindow", "Telemetry"]
 WINDOW_S = 60.0
 RATE_WINDOW_S = 10
 _MOST_SAMPLES = 8192
+_OBSERVERS_COMMAND = "stats"
+"""Asked by the launcher's probe and by pages that watch: an idle server must not look busy for it."""
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -86,10 +88,8 @@ class Telemetry:
         self.total += 1
         self.errors += code != "ok"
         self.latency.add(seconds)
-        second = int(self._clock())
-        if not self._per_second or self._per_second[-1][0] != second:
-            self._per_second.append([second, 0])
-        self._per_second[-1][1] += 1
+        if command != _OBSERVERS_COMMAND:
+            self._count_for_rate()
         self._requests.labels(command, code).inc()
         self._duration.labels(command).observe(seconds)
 
@@ -121,10 +121,16 @@ class Telemetry:
         }
 
     def per_second(self) -> float:
-        """Requests answered per second, as the mean over the last ten whole seconds."""
+        """Requests answered per second but for `stats`, as the mean over the last ten whole seconds."""
         now = int(self._clock())
         recent = sum(count for second, count in self._per_second if now - RATE_WINDOW_S <= second < now)
         return recent / RATE_WINDOW_S
+
+    def _count_for_rate(self) -> None:
+        second = int(self._clock())
+        if not self._per_second or self._per_second[-1][0] != second:
+            self._per_second.append([second, 0])
+        self._per_second[-1][1] += 1
 
     def metrics(self) -> bytes:
         """The registry in Prometheus text format."""

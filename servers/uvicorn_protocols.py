@@ -2,7 +2,8 @@
 
 Measured on uvicorn 0.54: a connection that sends nothing or half a request head lives forever; httptools
 takes head fields without end; fields that the `websockets` parser refuses leave the client hanging without
-an answer; and a peer that stopped reading is never cut, since closing waits for a buffer that never drains.
+an answer; a peer that stopped reading is never cut, since closing waits for a buffer that never drains; and
+every refused or abandoned handshake is reported as an error of the application.
 These are private classes of uvicorn: pyproject.toml pins the minor version and tests hold every row.
 """
 
@@ -12,8 +13,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
@@ -240,6 +243,15 @@ class Aborting(WebSocketsSansIOProtocol):
             self.transport.write(_BAD_REQUEST)
             self.handshake_complete = True
             self.transport.close()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.accept" and not self.handshake_complete:
+            # The client left while it waited: upstream drops the answer without a word to the application.
+            raise ClientDisconnected
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            # Upstream forgets that a refusal completes a handshake too, and reports each as an error.
+            self.handshake_complete = True
 
     def pause_writing(self) -> None:
         super().pause_writing()

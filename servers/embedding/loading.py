@@ -43,7 +43,7 @@ def load_engine(settings: EmbeddingSettings, on_phase: OnPhase) -> Engine:
     from servers.embedding.torch_engine import load_torch_engine
 
     on_phase("load-model", 0.6)
-    return load_torch_engine(files, settings.device, settings.threads)
+    return load_torch_engine(files, settings.device, settings.threads, settings.vram_bytes)
 
 
 def _obtain(settings: EmbeddingSettings, on_phase: OnPhase) -> ModelFiles:

@@ -29,15 +29,21 @@ from servers.errors import BadSettings, ModelMissing
 _FALLBACK_MAX_TOKENS: Final = 512
 
 
-def load_torch_engine(files: ModelFiles, device: str, threads: int | None) -> "TorchEngine":
+def load_torch_engine(
+    files: ModelFiles, device: str, threads: int | None, vram_bytes: int | None = None
+) -> "TorchEngine":
     """Load the model in `files` onto `device` (auto, cpu, cuda, cuda:N); `threads` on a CPU (None: all).
 
+    `vram_bytes` caps what torch's allocator takes of a GPU (None: all of it); the CUDA context, some hundred
+    megabytes, comes on top.
     Call it on the thread that will run the model: torch keeps the number of threads per calling thread.
     Raises `BadSettings` for a device that this machine lacks, `ModelMissing` for files that do not load.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     place = _resolve_device(device)
+    if vram_bytes is not None and place.type == "cuda":
+        cap_memory(place, vram_bytes)
     try:
         model = SentenceTransformer(
             str(files.path),
@@ -56,6 +62,12 @@ def load_torch_engine(files: ModelFiles, device: str, threads: int | None) -> "T
             mend="Check that the folder is a complete sentence-transformers model, or fetch it again.",
         ) from error
     return TorchEngine(model.eval(), files, place)
+
+
+def cap_memory(place: torch.device, vram_bytes: int) -> None:
+    """Let torch's allocator take at most `vram_bytes` of the CUDA device `place`."""
+    total_bytes = torch.cuda.get_device_properties(place).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, vram_bytes / total_bytes), place)
 
 
 def _resolve_device(device: str) -> torch.device:

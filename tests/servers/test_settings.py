@@ -42,6 +42,13 @@ def test_argv_beats_environment_beats_defaults() -> None:
     assert read_settings(BothSettings, [], environ).port == 2
 
 
+def test_the_launchers_budget_of_gpu_memory_is_taken_by_who_has_a_model() -> None:
+    """LUCID_VRAM_BYTES caps the engine; a server without one is not troubled by it."""
+    environ = {"LUCID_VRAM_BYTES": "2000000000"}
+    assert read_settings(BothSettings, [], environ).vram_bytes == 2_000_000_000
+    assert read_settings(ServerSettings, [], environ).port is None
+
+
 def test_set_takes_json_or_plain_text() -> None:
     """Lists and numbers as JSON, words as they are."""
     settings = read_settings(

@@ -54,12 +54,22 @@ def test_the_rate_is_the_mean_of_ten_whole_seconds() -> None:
     clock = Clock()
     telemetry = Telemetry("memory", "1", Readiness(), clock=clock)
     for _ in range(20):
-        telemetry.record("stats", "ok", 0.001)
+        telemetry.record("store", "ok", 0.001)
     assert telemetry.per_second() == 0.0
     clock.now += 1
     assert telemetry.per_second() == 2.0
     clock.now += 10
     assert telemetry.per_second() == 0.0
+
+
+def test_being_watched_is_no_load() -> None:
+    """`stats`, which probes and pages ask all the time, counts as a request but not in the rate."""
+    clock = Clock()
+    telemetry = Telemetry("memory", "1.0", Readiness(), clock=clock)
+    for command in ("stats", "stats", "store"):
+        telemetry.record(command, "ok", 0.001)
+    clock.now += 1
+    assert (telemetry.total, telemetry.per_second()) == (3, 0.1)
 
 
 def test_the_snapshot_has_the_shared_keys() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import socket as sockets
+from collections.abc import Awaitable, Callable
 
 import pytest
+import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -86,6 +88,58 @@ async def test_a_too_long_target_is_answered_431(serve: Serve) -> None:
 async def test_unusable_handshakes_are_answered_not_left_hanging(serve: Serve, head: str) -> None:
     """Whatever is wrong with it, the client learns a 4xx status."""
     assert (await everything_after(await serve(), head.encode())).startswith(b"HTTP/1.1 4")
+
+
+async def test_refused_and_abandoned_handshakes_are_nobodys_error(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A page that may not come in, and a client that leaves while it waits, put no error into the log."""
+    running = await serve()
+    head = f"GET / HTTP/1.1\r\n{UPGRADE}"
+    refused = await everything_after(running, f"{head}Origin: https://foreign.example\r\n\r\n".encode())
+    assert refused.startswith(b"HTTP/1.1 403 ")
+    _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(f"{head}\r\n".encode())
+    writer.transport.abort()
+    async with connect(f"ws://127.0.0.1:{running.port}/", proxy=None) as connection:
+        await connection.send('{"type": "stats"}')
+        await connection.recv()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_an_answer_to_nobody_ends_the_application() -> None:
+    """A client that left before the handshake was answered is told to the application as gone."""
+    state = ConnectionLedger()
+    protocol = Aborting(uvicorn.Config(app=_accepts, ws="none", http="h11"), state, {})
+    transport = LeavingTransport()
+    protocol.connection_made(transport)
+    protocol.data_received(f"GET / HTTP/1.1\r\n{UPGRADE}\r\n".encode())
+    (task,) = protocol.tasks
+    await task
+    assert transport.written == b""
+
+
+async def _accepts(scope: object, receive: object, send: Callable[[object], Awaitable[None]]) -> None:
+    """An application that would go on after its answer."""
+    await send({"type": "websocket.accept"})
+    raise AssertionError("nobody is there")
+
+
+class LeavingTransport(asyncio.Transport):
+    """A transport that is closing already."""
+
+    written = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Remember what would be sent."""
+        self.written += data
+
+    def is_closing(self) -> bool:
+        """The peer has left."""
+        return True
+
+    def close(self) -> None:
+        """It is closing already."""
 
 
 async def test_a_large_body_is_not_a_large_head(serve: Serve) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import socket
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,6 +91,26 @@ def test_a_device_that_is_not_there_is_refused_with_the_mend() -> None:
     with pytest.raises(BadSettings, match="cuda:99") as refused:
         load_torch_engine(find_model(MODEL), "cuda:99", None)
     assert refused.value.where == "options.device"
+
+
+@pytest.mark.parametrize(("budget", "fraction"), [(20, 0.25), (200, 1.0)])
+def test_the_budget_is_a_share_of_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, budget: int, fraction: float
+) -> None:
+    """torch takes fractions of a device: the budget over its memory, never more than all of it."""
+    import torch
+
+    from servers.embedding.torch_engine import cap_memory
+
+    asked: list[tuple[float, torch.device]] = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda place: SimpleNamespace(total_memory=80 * 1024**3)
+    )
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda share, place: asked.append((share, place))
+    )
+    cap_memory(torch.device("cuda:0"), budget * 1024**3)
+    assert asked == [(fraction, torch.device("cuda:0"))]
 
 
 def test_a_damaged_model_is_refused_with_its_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
