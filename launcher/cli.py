@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ from launcher.terminal.output import Output, paint_error
 
 PROGRAM = "lucid-launch"
 EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141  # what a shell reports for a process that SIGPIPE ended, as in `logs | head`
 
 VERBS: dict[str, str] = {
     "up": "Start the stack, or bring a running one in line with the file.",
@@ -41,8 +43,21 @@ VERBS: dict[str, str] = {
 ALIASES: dict[str, str] = {"ps": "status", "attach": "dashboard"}
 
 
+class ReaderLeft(Exception):
+    """Whoever read our output has had enough; click would make exit code 1 of it."""
+
+
 class VerbGroup(click.Group):
     """A group whose commands are modules, imported on first use."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; raises ReaderLeft when stdout or stderr is a pipe that nobody reads any more."""
+        try:
+            outcome = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise ReaderLeft from None
+        return outcome
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs, in the order in which a newcomer needs them."""
@@ -91,6 +106,8 @@ class VerbGroup(click.Group):
     "-C",
     "--directory",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
+    envvar="LUCID_DIRECTORY",
+    show_envvar=True,
     help="Work as if started in this folder.",
 )
 @click.option(
@@ -101,18 +118,46 @@ class VerbGroup(click.Group):
     show_envvar=True,
     help="Colour: auto follows the terminal and NO_COLOR.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Only data, warnings and errors.")
-@click.option("-v", "--verbose", count=True, help="Say more: the fields of an error as JSON.")
+@click.option(
+    "--ascii",
+    "ascii_only",
+    is_flag=True,
+    envvar="LUCID_ASCII",
+    show_envvar=True,
+    help="No glyphs beyond ASCII; automatic where the locale is not UTF-8.",
+)
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    envvar="LUCID_QUIET",
+    show_envvar=True,
+    help="Only data, warnings and errors.",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    envvar="LUCID_VERBOSE",
+    show_envvar=True,
+    help="Say more: the fields of an error as JSON.",
+)
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def group(
-    ctx: click.Context, file: Path | None, directory: Path | None, color: str, quiet: bool, verbose: int
+    ctx: click.Context,
+    file: Path | None,
+    directory: Path | None,
+    color: str,
+    ascii_only: bool,
+    quiet: bool,
+    verbose: int,
 ) -> None:
     """Run a local AI stack: start it, watch it, keep it alive.
 
     A first try: `lucid-launch up`, then `lucid-launch selftest`.
     """
-    output = Output(color=color, quiet=quiet, verbose=verbose, environ=os.environ)
+    output = Output(color, quiet, verbose, os.environ, ascii_only)
     ctx.obj = Invocation(file=file, directory=directory or Path.cwd(), output=output, environ=os.environ)
 
 
@@ -132,6 +177,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as usage:
         show_usage_error(usage, output_from(args))
         return usage.exit_code
+    except ReaderLeft:
+        # What is still buffered has nowhere to go; the interpreter would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return outcome if isinstance(outcome, int) else 0

@@ -31,10 +31,10 @@ class Invocation:
         if self.file is not None:
             path = (self.directory / self.file).absolute()
             if not path.is_file():
-                raise ConfigMissing([str(path)])
+                raise ConfigMissing(path)
             return path
         start = self.directory.absolute()
         for folder in (start, *start.parents):
             if (folder / CONFIG_NAME).is_file():
                 return folder / CONFIG_NAME
-        raise ConfigMissing([str(folder / CONFIG_NAME) for folder in (start, *start.parents)])
+        raise ConfigMissing(*(folder / CONFIG_NAME for folder in (start, *start.parents)))

@@ -20,12 +20,14 @@ class Output:
     """The voice of one invocation.
 
     `color` is auto, always or never; the flag beats the environment, NO_COLOR beats FORCE_COLOR.
+    `ascii_only` is what the user asked for; a stream that carries no UTF-8 gets ASCII anyway.
     """
 
     color: str
     quiet: bool
     verbose: int
     environ: Mapping[str, str]
+    ascii_only: bool = False
 
     def data(self, text: str) -> None:
         """Write one line (or block) of data to stdout, without its colour codes where colour is off."""
@@ -71,7 +73,7 @@ class Output:
 
     def is_ascii(self, stream: TextIO) -> bool:
         """Whether `stream` cannot carry the glyphs of the tables."""
-        return not (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
+        return self.ascii_only or not (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
 
     def width(self, stream: TextIO) -> int | None:
         """The terminal's width in cells; None where lines may be as long as they like."""

@@ -73,7 +73,26 @@ def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
 def test_no_config_file_says_where_it_looked(stack: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is not there exits 2 with the path that was tried."""
     assert cli.main(["-C", str(stack), "-f", "other.yaml", "status"]) == 2
-    assert str(stack / "other.yaml") in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"looked at {stack / 'other.yaml'}\n" in err
+    assert "lucid-launch init" in err
+
+
+def test_no_config_file_anywhere_names_every_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without `-f` the folder and its parents were looked at, nearest first, and `init` is the way out."""
+    assert cli.main(["-C", str(tmp_path), "status"]) == 2
+    err = capsys.readouterr().err
+    assert f"looked at {tmp_path / 'config.yaml'}, {tmp_path.parent / 'config.yaml'}, " in err
+
+
+def test_every_global_option_has_a_variable(capsys: pytest.CaptureFixture[str]) -> None:
+    """`LUCID_<FLAG>` stands for each of them, and the help says so."""
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("FILE", "DIRECTORY", "COLOR", "ASCII", "QUIET", "VERBOSE"):
+        assert f"LUCID_{name}" in shown
 
 
 def test_nothing_running_exits_3_with_the_start_command(stack: Path) -> None:
@@ -139,7 +158,7 @@ def test_status_is_quick(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reader_that_leaves_is_no_error(stack: Path) -> None:
-    """`logs | head -1` ends quietly: no traceback when the pipe is closed early."""
+    """`logs | head -1` ends quietly, with the exit code of a closed pipe."""
     (stack / "logs").mkdir()
     line = "2026-11-23T14:02:20.655123Z stdout | " + "x" * 90 + "\n"
     (stack / "logs" / "memory.log").write_text(line * 20_000)
@@ -157,4 +176,4 @@ def test_a_reader_that_leaves_is_no_error(stack: Path) -> None:
         process.stdout.close()
         complaint = process.stderr.read()
     assert complaint == ""
-    assert process.returncode == 1
+    assert process.returncode == 141
