@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from servers.embedding.worker import EmbeddingWorker, Priority
 from servers.errors import InvalidRequest, NotFound, TooLarge
-from servers.memory.ledger import DeleteJob, Draft, Outcome, RestoreJob, StoreJob
+from servers.memory.jobs import DeleteJob, Draft, Outcome, RestoreJob, StoreJob
 from servers.memory.memories import Memories
 from servers.memory.requests import (
     DEFAULT_NAMESPACE,

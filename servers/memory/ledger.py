@@ -5,74 +5,22 @@ acknowledged". It does not know threads, sockets or SQL. Called by the one threa
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from servers.errors import InvalidRequest, RequestError
 from servers.memory import scoring
+from servers.memory.alterations import Alterations
 from servers.memory.group_commit import Diverged
 from servers.memory.index import VectorIndex
+from servers.memory.jobs import DeleteJob, Draft, Job, Outcome, RestoreJob, StoreJob
 from servers.memory.novelty import Novelty
-from servers.memory.scoring import Rules
-from servers.memory.store.base import Memory, Store, Transaction, columns_of
+from servers.memory.scoring import RankWeights, Rules
+from servers.memory.search import Neighbour, Search
+from servers.memory.store.base import Memory, Store, Transaction, Vector, columns_of
 from servers.scoring_terms import surprise
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A memory before it is scored: `memory` without seq, scores None where they are to be computed.
-
-    `information` lies in 0…1. With `is_named` the client chose the id, so it may be a repetition.
-    """
-
-    memory: Memory
-    information: float
-    significance: float | None
-    surprise: float | None
-    is_named: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoreJob:
-    """Store these drafts: all of them, or none."""
-
-    drafts: Sequence[Draft]
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteJob:
-    """Mark the memories of these ids as deleted."""
-
-    ids: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreJob:
-    """Undo the deletion of the memories of these ids."""
-
-    ids: Sequence[str]
-
-
-Job = StoreJob | DeleteJob | RestoreJob
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a job did: `memories` one per draft or per id that was changed, and what the index must follow.
-
-    `missing` are ids that name nothing to change. After the commit, `visible` and `active` count the
-    memories shown and those among them that reach the significance threshold.
-    """
-
-    memories: list[Memory] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    added: list[Memory] = field(default_factory=list)
-    revived: list[Memory] = field(default_factory=list)
-    removed: list[Memory] = field(default_factory=list)
-    visible: int = 0
-    active: int = 0
 
 
 class Ledger:
@@ -83,6 +31,7 @@ class Ledger:
         self._index = index
         self._rules = rules
         self._now_ms = now_ms
+        self._alterations = Alterations(rules, now_ms, self._nearest_other)
 
     def commit(self, jobs: Sequence[Job]) -> list[Outcome | RequestError]:
         """Commit the jobs in order with one sync; returns an outcome, or the error that undid that job alone.
@@ -91,7 +40,8 @@ class Ledger:
         cannot be shown.
         """
         drafts = [draft for job in jobs if isinstance(job, StoreJob) for draft in job.drafts]
-        self._index.reserve(len(drafts))
+        # Everything that may get a row is counted, so that what is committed can always be shown.
+        self._index.reserve(sum(job.rows for job in jobs))
         novelty = self._novelty(drafts)
         operations: list[Callable[[Transaction], Outcome]] = []
         first_row = 0
@@ -99,8 +49,10 @@ class Ledger:
             if isinstance(job, StoreJob):
                 operations.append(partial(self._store_all, novelty, first_row, job.drafts))
                 first_row += len(job.drafts)
-            else:
+            elif isinstance(job, DeleteJob | RestoreJob):
                 operations.append(partial(self._mark_all, job))
+            else:
+                operations.append(partial(self._alterations.run, job))
         outcomes = self._store.apply(operations)
         self._show([outcome for outcome in outcomes if isinstance(outcome, Outcome)])
         return outcomes
@@ -163,8 +115,21 @@ class Ledger:
             at_ms = self._now_ms() if is_delete else None
             transaction.set_deleted(memory_id, at_ms)
             outcome.memories.append(replace(memory, deleted_at_ms=at_ms))
-        (outcome.removed if is_delete else outcome.revived).extend(outcome.memories)
+        if is_delete:
+            outcome.removed_seqs = [memory.seq for memory in outcome.memories]
+        else:
+            outcome.revived = outcome.memories
         return outcome
+
+    def _nearest_other(self, namespace: str, vector: Vector, seq: int) -> Neighbour | None:
+        """The memory shown that is nearest to the vector, besides the one of that seq."""
+        only_relevance = RankWeights(relevance=1.0, significance=0.0, recency=0.0)
+        search = Search(namespace, self._now_ms(), 2, sort="relevance", query=vector, weights=only_relevance)
+        hits = [hit for hit in self._index.search(search).hits if hit.seq != seq]
+        if not hits or hits[0].similarity is None:
+            return None
+        found = self._store.fetch([hits[0].seq])
+        return Neighbour(hits[0].similarity, found[hits[0].seq].id) if hits[0].seq in found else None
 
     def _show(self, outcomes: Sequence[Outcome]) -> None:
         added = [memory for outcome in outcomes for memory in outcome.added]
@@ -174,7 +139,9 @@ class Ledger:
             for outcome in outcomes:
                 if outcome.revived:
                     self._index.revive(columns_of(outcome.revived, len(outcome.revived[0].vector)))
-                self._index.remove([memory.seq for memory in outcome.removed])
+                if outcome.replaced:
+                    self._index.replace(columns_of(outcome.replaced, len(outcome.replaced[0].vector)))
+                self._index.remove(outcome.removed_seqs)
             visible, active = self._index.counts(self._now_ms(), self._rules.significance_threshold)
         except Exception as error:
             raise Diverged("committed memories could not be shown") from error

@@ -18,7 +18,8 @@ from servers.errors import StoreOpening
 from servers.memory.filters import EVERYTHING, Filter
 from servers.memory.group_commit import GroupCommit
 from servers.memory.index import VectorIndex
-from servers.memory.ledger import Job, Ledger, Outcome, StoreJob
+from servers.memory.jobs import Job, Outcome
+from servers.memory.ledger import Ledger
 from servers.memory.metrics import CommitMetrics
 from servers.memory.search import Found, Hit, Search
 from servers.memory.settings import MemorySettings
@@ -98,8 +99,7 @@ class Memories:
 
     async def change(self, job: Job) -> Outcome:
         """Have a change committed; returns once it is on the disk and shown to every search."""
-        rows = len(job.drafts) if isinstance(job, StoreJob) else len(job.ids)
-        return await _opened(self._writer).submit(job, rows)
+        return await _opened(self._writer).submit(job, job.rows)
 
     async def retrieve(self, search: Search, wanted: Filter) -> Retrieved:
         """Search the index among what passes the filter, and read what was found from the store."""

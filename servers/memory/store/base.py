@@ -6,6 +6,7 @@ meaning or the wire. One conformance suite holds every implementation to these p
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ class Memory:
 
     `seq` is its place in the order of storing, given by the store and never reused (0: not stored yet).
     Times are epoch milliseconds; significance and surprise lie in 0…1; `vector` is kept bit for bit.
+    `deletion` names the change that deleted many at once, so that all of them can be brought back together.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Memory:
     duplicate_of: str | None = None
     expires_at_ms: int | None = None
     deleted_at_ms: int | None = None
+    deletion: str | None = None
     seq: int = 0
 
 
@@ -102,13 +105,47 @@ class StoreInfo:
     rows: int
     deleted_rows: int
     damaged_rows: int
+    last_backup_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which undeleted memories a change is about: everything that is set must hold; None holds always.
+
+    `before_ms` and `below_significance` are exclusive bounds.
+    """
+
+    namespace: str | None = None
+    ids: tuple[str, ...] | None = None
+    wanted: Filter = EVERYTHING
+    before_ms: int | None = None
+    below_significance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """How many memories a selection holds, and the first of them by seq; damaged ones are only counted."""
+
+    total: int
+    memories: list[Memory]
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A finished backup: its file, the bytes of it, and the rows in it, deleted and damaged ones included."""
+
+    file: Path
+    size_bytes: int
+    rows: int
+    damaged_rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
     """Which page of a listing: memories before `before_seq` (None: from the newest), at most `limit`.
 
-    `now_ms` hides what has expired by then; `deleted` lists the deleted ones instead of the others.
+    `now_ms` hides what has expired by then; `deleted` lists the deleted ones instead of the others,
+    `duplicates` only those that repeated another one when they were stored.
     """
 
     namespace: str
@@ -117,6 +154,7 @@ class PageQuery:
     before_seq: int | None = None
     wanted: Filter = EVERYTHING
     deleted: bool = False
+    duplicates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +174,29 @@ class Transaction(Protocol):
     def insert(self, memory: Memory) -> Memory:
         """Add a memory whose id is not taken; returns it with its `seq`."""
 
+    def replace(self, memory: Memory) -> None:
+        """Write the undeleted memory of that seq anew; id and seq stay what they were."""
+
     def set_deleted(self, memory_id: str, at_ms: int | None) -> None:
         """Mark the memory as deleted at that time, or as restored with None."""
+
+    def delete_selected(self, selection: Selection, at_ms: int, deletion: str) -> list[tuple[int, str]]:
+        """Mark all that is selected as deleted by `deletion`; returns their seqs and ids, by seq."""
+
+    def delete_expired(self, now_ms: int, most: int) -> list[int]:
+        """Mark at most `most` memories that have expired by then as deleted; returns their seqs."""
+
+    def restore_deletion(self, deletion: str) -> list[Memory]:
+        """Bring back what `deletion` deleted and nothing restored since; returns the memories, by seq."""
+
+    def purge(self, ids: Sequence[str] | None, deleted_before_ms: int, most: int) -> int:
+        """Remove deleted memories for good: the named ones, or at most `most` deleted before that time.
+
+        Returns how many were removed. Their seqs are never given again.
+        """
+
+    def set_property(self, name: str, value: str) -> None:
+        """Keep a fact about the store under that name."""
 
 
 class Store(Protocol):
@@ -174,6 +233,18 @@ class Store(Protocol):
 
     def matching(self, namespace: str, wanted: Filter) -> npt.NDArray[np.int64]:
         """Return the seqs, ascending, of the undeleted memories of a namespace that pass the filter."""
+
+    def select(self, selection: Selection, limit: int) -> Selected:
+        """Return how many memories the selection holds, and the first `limit` of them."""
+
+    def read_all(self, namespace: str | None, rows_per_step: int) -> Iterator[list[Memory]]:
+        """Yield every undeleted, intact memory of a namespace (None: of all), by seq, as of one instant."""
+
+    def backup(self, file: Path) -> Backup:
+        """Write a complete, verified copy of the store to a new file while reading and writing go on.
+
+        Raises InvalidRequest if this kind of store is backed up by other means.
+        """
 
     def info(self) -> StoreInfo:
         """Return facts about the store."""

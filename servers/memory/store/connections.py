@@ -34,6 +34,7 @@ class Connections:
         self._is_closed = False
         self._idle_readers: queue.SimpleQueue[apsw.Connection] = queue.SimpleQueue()
         self._writer: apsw.Connection | None = self._open_writer()
+        self._anchor = self._open_anchor()
 
     @contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
@@ -78,10 +79,23 @@ class Connections:
         if self._is_closed:
             self._close_readers()
 
+    @contextmanager
+    def apart(self) -> Iterator[apsw.Connection]:
+        """Give a connection of its own to work that is long and rare, such as a backup."""
+        if self._is_closed:
+            raise StorageError("The store is closed.")
+        connection = self._connect()
+        try:
+            connection.pragma("wal_autocheckpoint", 0)
+            yield connection
+        finally:
+            connection.close(True)
+
     def close(self) -> None:
         """Close every connection, the writer last: it moves the log into the file."""
         self._is_closed = True
         self._close_readers()
+        self._anchor.close(True)
         self._give_up_writer()
 
     def _close_readers(self) -> None:
@@ -103,6 +117,16 @@ class Connections:
         connection.pragma("synchronous", "FULL")
         connection.pragma("journal_size_limit", WAL_LIMIT_BYTES)
         return connection
+
+    def _open_anchor(self) -> apsw.Connection:
+        """A reader that only stays open: with it the shared memory, which says where the log ends.
+
+        Without it a writer that is opened afresh after a failed sync would read the log from the start, find
+        the refused group there, complete but never synced, and bring it back.
+        """
+        anchor = self._open_reader()
+        anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        return anchor
 
     def _open_reader(self) -> apsw.Connection:
         connection = self._connect()

@@ -3,6 +3,7 @@
 It decides which failure a client or an operator is told about; it does not know what was attempted.
 """
 
+import errno
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,14 @@ def disk_failures(file: Path) -> Iterator[None]:
         raise StorageError(
             f"The store {file} is damaged: nothing was changed. To mend it: {RESTORE}."
         ) from error
+    except OSError as error:
+        log.error("a file of the store %s failed: %s", file, error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(
+                f"The disk of {error.filename or file} is full. Free some space and repeat.",
+                retry_after=RETRY_FULL_S,
+            ) from error
+        raise StorageError(f"{error.filename or file} could not be read or written ({error}).") from error
     except _DISK as error:
         log.error("the store %s failed: %s: %s", file, type(error).__name__, error)
         raise StorageError(

@@ -8,6 +8,7 @@ only.
 from typing import Any, Final
 
 from servers.memory.filters import Condition, Filter, Scalar
+from servers.memory.store.base import Selection
 
 _SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -35,6 +36,21 @@ def condition_of(wanted: Filter) -> tuple[str, list[Any]]:
     parts += [_compared(condition) for condition in wanted.conditions]
     sql = " AND ".join(f"({text})" for text, _ in parts) or "1"
     return sql, [value for _, values in parts for value in values]
+
+
+def condition_of_selection(selection: Selection) -> tuple[str, list[Any]]:
+    """Return a SQL condition for the undeleted memories that are selected, and the values to bind."""
+    filtered, values = condition_of(selection.wanted)
+    parts: list[tuple[str, list[Any]]] = [("deleted_at_ms IS NULL", []), (filtered, values)]
+    if selection.namespace is not None:
+        parts.append(("namespace = ?", [selection.namespace]))
+    if selection.ids is not None:
+        parts.append((f"id IN ({_marks(selection.ids)})", list(selection.ids)))
+    if selection.before_ms is not None:
+        parts.append(("timestamp_ms < ?", [selection.before_ms]))
+    if selection.below_significance is not None:
+        parts.append(("significance < ?", [selection.below_significance]))
+    return " AND ".join(f"({text})" for text, _ in parts), [value for _, bound in parts for value in bound]
 
 
 def _marks(values: tuple[str, ...]) -> str:

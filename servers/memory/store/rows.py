@@ -13,7 +13,7 @@ import orjson
 
 from servers.memory.store.base import NEVER_MS, Columns, Memory
 
-_TEXTS: Final = ("id", "namespace", "text", "type", "tags", "metadata", "duplicate_of")
+_TEXTS: Final = ("id", "namespace", "text", "type", "tags", "metadata", "duplicate_of", "deletion")
 _ORDER: Final = (
     "id",
     "namespace",
@@ -29,6 +29,7 @@ _ORDER: Final = (
     "vector",
     "checksum",
     "deleted_at_ms",
+    "deletion",
     "seq",
 )
 
@@ -41,6 +42,13 @@ INSERT: Final = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq"
 )
 """Adds what `to_row` returns."""
+
+UPDATE: Final = (
+    "UPDATE memories SET id = ?, namespace = ?, text = ?, timestamp_ms = ?, significance = ?, surprise = ?, "
+    "type = ?, tags = ?, metadata = ?, duplicate_of = ?, expires_at_ms = ?, vector = ?, checksum = ? "
+    "WHERE seq = ?"
+)
+"""Writes what `to_row` returns over the row of a seq."""
 
 SEQ: Final = _ORDER.index("seq")
 """Where a row has its seq."""
@@ -100,6 +108,7 @@ def from_row(row: Row) -> Memory:
         expires_at_ms=row[10],
         vector=np.frombuffer(row[_VECTOR], dtype="<f4"),
         deleted_at_ms=row[13],
+        deletion=row[14],
         seq=row[SEQ],
     )
 

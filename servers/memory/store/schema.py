@@ -40,7 +40,17 @@ CREATE INDEX memories_by_type ON memories (namespace, type);
 CREATE INDEX memories_by_time ON memories (namespace, timestamp_ms);
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1,)
+# The indexes are partial: a memory that is neither deleted nor a repetition and never expires is in none.
+_VERSION_2: Final = """
+ALTER TABLE memories ADD COLUMN deletion TEXT;
+CREATE INDEX memories_deleted ON memories (deleted_at_ms) WHERE deleted_at_ms IS NOT NULL;
+CREATE INDEX memories_by_deletion ON memories (deletion) WHERE deletion IS NOT NULL;
+CREATE INDEX memories_expiring ON memories (expires_at_ms)
+    WHERE expires_at_ms IS NOT NULL AND deleted_at_ms IS NULL;
+CREATE INDEX memories_repeating ON memories (namespace, seq) WHERE duplicate_of IS NOT NULL;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
 """Step n leads from version n to n + 1. Steps are only ever added: files of every version exist somewhere."""
 
 

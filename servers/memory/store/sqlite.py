@@ -9,7 +9,6 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,15 +16,28 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from servers.errors import RequestError, StorageError, StoreUnusable
+from servers.errors import RequestError, StoreUnusable
 from servers.memory.filters import Filter
 from servers.memory.store import rows, schema
-from servers.memory.store.base import Columns, Memory, ModelMark, Page, PageQuery, StoreInfo, Transaction
+from servers.memory.store.base import (
+    Backup,
+    Columns,
+    Memory,
+    ModelMark,
+    Page,
+    PageQuery,
+    Selected,
+    Selection,
+    StoreInfo,
+    Transaction,
+)
 from servers.memory.store.connections import Connections
 from servers.memory.store.creation import create_file, create_folder
 from servers.memory.store.failures import damaged, disk_failures, opening_failures
-from servers.memory.store.filter_sql import condition_of
+from servers.memory.store.filter_sql import condition_of, condition_of_selection
 from servers.memory.store.lock import LOCK_WAIT_S, FolderLock
+from servers.memory.store.sqlite_backup import copy_store
+from servers.memory.store.sqlite_transaction import SqliteTransaction, apply_all
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +79,14 @@ class SqliteStore:
                 return
             if writer.execute("SELECT 1 FROM memories LIMIT 1").fetchall():
                 raise _other_model(self._file, recorded, model)
-            statement = (
-                "INSERT INTO properties VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-            )
-            writer.executemany(statement, [("model", model.name), ("dimensions", str(model.dimensions))])
+            transaction = SqliteTransaction(writer)
+            transaction.set_property("model", model.name)
+            transaction.set_property("dimensions", str(model.dimensions))
 
     def apply(self, operations: Sequence[Callable[[Transaction], T]]) -> list[T | RequestError]:
         """Run the operations in one transaction with one sync; see `Store.apply`."""
         with disk_failures(self._file), self._connections.writing() as writer:
-            transaction = _SqliteTransaction(writer)
-            return [_attempt(writer, transaction, operation) for operation in operations]
+            return apply_all(writer, operations)
 
     def count(self) -> int:
         """Return how many memories are not deleted."""
@@ -104,10 +114,11 @@ class SqliteStore:
         """Return one page, newest stored first, without damaged memories."""
         condition, values = condition_of(query.wanted)
         is_deleted = "IS NOT NULL" if query.deleted else "IS NULL"
+        repeats = " AND duplicate_of IS NOT NULL" if query.duplicates else ""
         before = 2**63 - 1 if query.before_seq is None else query.before_seq
         statement = (
             f"SELECT {rows.COLUMNS} FROM memories "
-            f"WHERE namespace = ? AND seq < ? AND deleted_at_ms {is_deleted} "
+            f"WHERE namespace = ? AND seq < ? AND deleted_at_ms {is_deleted}{repeats} "
             f"AND (expires_at_ms IS NULL OR expires_at_ms > ?) AND {condition} ORDER BY seq DESC LIMIT ?"
         )
         bound = [query.namespace, before, query.now_ms, *values, query.limit + 1]
@@ -125,10 +136,35 @@ class SqliteStore:
         )
         return np.array([row[0] for row in self._rows(statement, [namespace, *values])], dtype=np.int64)
 
+    def select(self, selection: Selection, limit: int) -> Selected:
+        """Return how many memories the selection holds, and the first `limit` of them by seq."""
+        condition, values = condition_of_selection(selection)
+        ((total,),) = self._rows(f"SELECT count(*) FROM memories WHERE {condition}", values)
+        statement = f"SELECT {rows.COLUMNS} FROM memories WHERE {condition} ORDER BY seq LIMIT ?"
+        found = self._intact(self._rows(statement, [*values, limit]))
+        return Selected(total, [rows.from_row(row) for row in found])
+
+    def read_all(self, namespace: str | None, rows_per_step: int) -> Iterator[list[Memory]]:
+        """Yield every undeleted, intact memory of a namespace (None: of all), by seq, as of one instant."""
+        statement = (
+            f"SELECT {rows.COLUMNS} FROM memories WHERE deleted_at_ms IS NULL "
+            "AND (?1 IS NULL OR namespace = ?1) ORDER BY seq"
+        )
+        with disk_failures(self._file), self._connections.reading() as reader:
+            cursor = reader.execute(statement, (namespace,))
+            while step := list(itertools.islice(cursor, rows_per_step)):
+                yield [rows.from_row(row) for row in self._intact(step)]
+
+    def backup(self, file: Path) -> Backup:
+        """Write a complete, verified copy to a new file; see `Store.backup`."""
+        with disk_failures(self._file), self._connections.apart() as source:
+            return copy_store(source, file)
+
     def info(self) -> StoreInfo:
         """Return facts about the store."""
         ((total,),) = self._rows("SELECT count(*) FROM memories", [])
         ((deleted,),) = self._rows("SELECT count(*) FROM memories WHERE deleted_at_ms IS NOT NULL", [])
+        backups = self._rows("SELECT value FROM properties WHERE name = 'last_backup'", [])
         parts = [self._file, self._file.with_name(f"{FILE_NAME}-wal")]
         return StoreInfo(
             engine="sqlite",
@@ -138,6 +174,7 @@ class SqliteStore:
             rows=total,
             deleted_rows=deleted,
             damaged_rows=len(self._damaged),
+            last_backup_ms=int(backups[0][0]) if backups else None,
         )
 
     def close(self) -> None:
@@ -178,43 +215,6 @@ class SqliteStore:
                 self._damaged.add(raw[rows.SEQ])
                 log.error("row %s of %s is damaged (checksum) and not served", raw[rows.SEQ], self._file)
         return intact
-
-
-class _SqliteTransaction:
-    """What an operation may do inside the writer's transaction."""
-
-    def __init__(self, writer: apsw.Connection) -> None:
-        self._writer = writer
-
-    def find(self, memory_id: str) -> Memory | None:
-        statement = f"SELECT {rows.COLUMNS} FROM memories WHERE id = ?"
-        raw = self._writer.execute(statement, (memory_id,)).fetchone()
-        if raw is None:
-            return None
-        row = rows.read(raw)
-        if row is None:
-            raise StorageError(f"The memory {memory_id!r} is damaged on disk; bring it back from a backup.")
-        return rows.from_row(row)
-
-    def insert(self, memory: Memory) -> Memory:
-        ((seq,),) = self._writer.execute(rows.INSERT, rows.to_row(memory)).fetchall()
-        return replace(memory, seq=int(str(seq)))
-
-    def set_deleted(self, memory_id: str, at_ms: int | None) -> None:
-        self._writer.execute("UPDATE memories SET deleted_at_ms = ? WHERE id = ?", (at_ms, memory_id))
-
-
-def _attempt(
-    writer: apsw.Connection, transaction: Transaction, operation: Callable[[Transaction], T]
-) -> T | RequestError:
-    writer.execute("SAVEPOINT operation")
-    try:
-        answer: T | RequestError = operation(transaction)
-    except RequestError as error:
-        writer.execute("ROLLBACK TO operation")
-        answer = error
-    writer.execute("RELEASE operation")
-    return answer
 
 
 def _other_model(file: Path, recorded: tuple[str | None, str | None], model: ModelMark) -> StoreUnusable:

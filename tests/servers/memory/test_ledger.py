@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from servers.errors import InvalidRequest, StorageFull
 from servers.memory.group_commit import Diverged
 from servers.memory.index import VectorIndex
-from servers.memory.ledger import DeleteJob, Draft, Job, Ledger, Outcome, RestoreJob, StoreJob
+from servers.memory.jobs import DeleteJob, Draft, Job, Outcome, RestoreJob, StoreJob
+from servers.memory.ledger import Ledger
 from servers.memory.search import Search
 from servers.memory.store.base import Columns, ModelMark
 from servers.memory.store.sqlite import SqliteStore

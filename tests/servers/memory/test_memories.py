@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from servers.errors import StoreOpening, StoreUnusable
-from servers.memory.ledger import DeleteJob
+from servers.memory.jobs import DeleteJob
 from servers.memory.settings import MemorySettings
 from tests.servers.memory.desk import Desk, make_desk, open_desk
 

@@ -1,0 +1,123 @@
+"""What one operation does to the tables of the SQLite store, inside the writer's transaction.
+
+It decides the statements of every change; it does not know when the transaction begins or reaches the disk.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar, cast
+
+import apsw
+
+from servers.errors import RequestError, StorageError
+from servers.memory.store import rows
+from servers.memory.store.base import Memory, Selection, Transaction
+from servers.memory.store.filter_sql import condition_of_selection
+
+T = TypeVar("T")
+
+EXPIRED: Final = "expired"
+"""The deletion that hides memories whose time is over."""
+
+_SET_PROPERTY: Final = (
+    "INSERT INTO properties VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+
+
+class SqliteTransaction:
+    """See `Transaction`; lives as long as the writer's transaction does."""
+
+    def __init__(self, writer: apsw.Connection) -> None:
+        self._writer = writer
+
+    def find(self, memory_id: str) -> Memory | None:
+        """Return the memory of that id, deleted or not, or None. Raises StorageError if it is damaged."""
+        statement = f"SELECT {rows.COLUMNS} FROM memories WHERE id = ?"
+        raw = self._writer.execute(statement, (memory_id,)).fetchone()
+        if raw is None:
+            return None
+        row = rows.read(raw)
+        if row is None:
+            raise StorageError(f"The memory {memory_id!r} is damaged on disk; bring it back from a backup.")
+        return rows.from_row(row)
+
+    def insert(self, memory: Memory) -> Memory:
+        """Add a memory whose id is not taken; returns it with its `seq`."""
+        ((seq,),) = self._writer.execute(rows.INSERT, rows.to_row(memory)).fetchall()
+        return replace(memory, seq=int(str(seq)))
+
+    def replace(self, memory: Memory) -> None:
+        """Write the undeleted memory of that seq anew."""
+        self._writer.execute(rows.UPDATE, (*rows.to_row(memory), memory.seq))
+
+    def set_deleted(self, memory_id: str, at_ms: int | None) -> None:
+        """Mark the memory as deleted at that time, or as restored with None."""
+        statement = "UPDATE memories SET deleted_at_ms = ?, deletion = NULL WHERE id = ?"
+        self._writer.execute(statement, (at_ms, memory_id))
+
+    def delete_selected(self, selection: Selection, at_ms: int, deletion: str) -> list[tuple[int, str]]:
+        """Mark all that is selected as deleted by `deletion`; returns their seqs and ids, by seq."""
+        condition, values = condition_of_selection(selection)
+        statement = (
+            f"UPDATE memories SET deleted_at_ms = ?, deletion = ? WHERE {condition} "
+            "RETURNING seq, CAST(id AS BLOB)"
+        )
+        found = self._writer.execute(statement, (at_ms, deletion, *values)).fetchall()
+        return sorted((int(str(seq)), cast(bytes, raw_id).decode(errors="replace")) for seq, raw_id in found)
+
+    def delete_expired(self, now_ms: int, most: int) -> list[int]:
+        """Mark at most `most` memories that have expired by then as deleted; returns their seqs."""
+        statement = (
+            "UPDATE memories SET deleted_at_ms = expires_at_ms, deletion = ? WHERE seq IN "
+            "(SELECT seq FROM memories WHERE expires_at_ms <= ? AND deleted_at_ms IS NULL LIMIT ?) "
+            "RETURNING seq"
+        )
+        found = self._writer.execute(statement, (EXPIRED, now_ms, most)).fetchall()
+        return [int(str(seq)) for (seq,) in found]
+
+    def restore_deletion(self, deletion: str) -> list[Memory]:
+        """Bring back what `deletion` deleted and nothing restored since; returns the memories, by seq."""
+        chosen = f"SELECT {rows.COLUMNS} FROM memories WHERE deletion = ? ORDER BY seq"
+        found = [rows.read(raw) for raw in self._writer.execute(chosen, (deletion,))]
+        undo = "UPDATE memories SET deleted_at_ms = NULL, deletion = NULL WHERE deletion = ?"
+        self._writer.execute(undo, (deletion,))
+        return [
+            replace(rows.from_row(row), deleted_at_ms=None, deletion=None) for row in found if row is not None
+        ]
+
+    def purge(self, ids: Sequence[str] | None, deleted_before_ms: int, most: int) -> int:
+        """Remove deleted memories for good; see `Transaction.purge`."""
+        if ids is not None:
+            marks = ", ".join("?" * len(ids))
+            which, values = f"deleted_at_ms IS NOT NULL AND id IN ({marks})", list[object](ids)
+        else:
+            which = "seq IN (SELECT seq FROM memories WHERE deleted_at_ms < ? LIMIT ?)"
+            values = [deleted_before_ms, most]
+        return len(
+            self._writer.execute(f"DELETE FROM memories WHERE {which} RETURNING seq", values).fetchall()
+        )
+
+    def set_property(self, name: str, value: str) -> None:
+        """Keep a fact about the store under that name."""
+        self._writer.execute(_SET_PROPERTY, (name, value))
+
+
+def apply_all(
+    writer: apsw.Connection, operations: Iterable[Callable[[Transaction], T]]
+) -> list[T | RequestError]:
+    """Run the operations in order; a RequestError undoes the operation that raised it alone."""
+    transaction = SqliteTransaction(writer)
+    return [_attempt(writer, transaction, operation) for operation in operations]
+
+
+def _attempt(
+    writer: apsw.Connection, transaction: Transaction, operation: Callable[[Transaction], T]
+) -> T | RequestError:
+    writer.execute("SAVEPOINT operation")
+    try:
+        answer: T | RequestError = operation(transaction)
+    except RequestError as error:
+        writer.execute("ROLLBACK TO operation")
+        answer = error
+    writer.execute("RELEASE operation")
+    return answer
