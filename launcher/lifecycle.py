@@ -11,18 +11,23 @@
   starting                  Progressed                  starting     SetTimer startup, from now on
   starting                  ProbeSucceeded              ready        SetTimer stable
   starting                  ProbeFailed                 starting     none: only the startup budget ends it
-  starting                  timer startup               stopping     charged; Diagnose, StopProbe, Terminate,
-                                                                     SetTimer grace (spawning: re-arm)
+  starting                  timer startup               stopping     charged; StopProbe, Diagnose,
+                                                                     SetTimer diagnosis (spawning: re-arm)
   ready                     timer stable                ready        failures=0
   ready unhealthy           ProbeFailed < threshold     unhealthy    CancelTimer
   ready unhealthy           ProbeFailed at threshold    stopping     charged; as timer startup
   unhealthy                 ProbeSucceeded              ready        SetTimer stable
-  starting ready unhealthy  MemoryExceeded              stopping     charged; StopProbe, Terminate, grace
+  starting ready unhealthy  LimitExceeded,              stopping     charged; StopProbe, Terminate, grace
+                            DeviceMismatched
   starting ready unhealthy  Exited, group empty         backoff/failed/stopped   StopProbe, policy decides
   starting ready unhealthy  Exited, group not empty     stopping     charged; StopProbe, Terminate, grace
   starting ready unhealthy  stop / restart requested    stopping     StopProbe, Terminate, SetTimer grace
                                                                      (spawning: SetTimer grace only)
   stopping                  Spawned                     stopping     Terminate, SetTimer grace
+  stopping                  Diagnosed, timer diagnosis, stopping     Terminate, SetTimer grace, once
+                            stop requested
+  stopping                  Progressed with extension   stopping     SetTimer grace, never shorter, not after
+                                                                     Kill
   stopping                  timer grace                 stopping     Kill, SetTimer (spawning: re-arm)
   stopping                  Exited, group not empty     stopping     none: stopped means all are gone
   stopping                  Exited and group empty,     stopped      when not wanted
@@ -37,10 +42,11 @@
 
 1. `desired_up` beside the state replaces every flag: *restart* is "stop, still wanted".
 2. A stop that lands while a spawn is in flight waits for `Spawned`; else it would orphan the process.
-3. Startup timeouts, unhealthy kills and memory limits are charged to the restart budget.
+3. Startup timeouts, unhealthy kills and limits are charged to the restart budget.
 4. Events of an older generation are dropped in one place, here; so are timers that were re-armed meanwhile.
 5. After SIGKILL a child stays `stopping`: a process stuck in a driver must not get a sibling beside it.
 6. The policy judges the reason; time and jitter are arguments.
+7. A hung child is first looked at, then signalled; the looking has its own short limit.
 """
 
 from __future__ import annotations
@@ -51,19 +57,19 @@ from typing import Any
 
 # Packed, as two dozen lines of names would push the rules out of sight.
 # isort: off
+from launcher.lifecycle_moves import (
+    Step, armed, become_ready, begin_stop, charge, diagnose_first, launch, settle, spawn, terminate, untimed,
+)  # fmt: skip
 from launcher.lifecycle_values import (
-    CancelTimer, Child, DependenciesMet, Diagnose, Effect, Event, Exited, GroupEmptied, Kill,
-    MemoryExceeded, ProbeFailed, ProbeSucceeded, Progressed, RestartRequested, RulesChanged, SetTimer,
-    Spawn, Spawned, SpawnFailed, StartProbe, StartRequested, StopProbe, StopRequested, Terminate,
-    TimerFired, TimerKind,
+    CancelTimer, Child, DependenciesMet, DeviceMismatched, Diagnosed, Event, Exited, GroupEmptied, Kill,
+    LimitExceeded, ProbeFailed, ProbeSucceeded, Progressed, RestartRequested, RulesChanged, Spawned,
+    SpawnFailed, StartProbe, StartRequested, StopProbe, StopRequested, TimerFired,
 )  # fmt: skip
 
 # isort: on
-from launcher.restart_policy import Finish, GiveUp, Outcome, RestartAfter, decide
+from launcher.restart_policy import Outcome
 
 __all__ = ["step"]
-
-Step = tuple[Child, tuple[Effect, ...]]
 
 _RUNNING = frozenset({"starting", "ready", "unhealthy"})
 _EARLY_S = 0.001
@@ -87,7 +93,7 @@ def step(child: Child, event: Event, now: float, jitter: float) -> Step:
 def _start_requested(child: Child, event: StartRequested, now: float, jitter: float) -> Step:
     wanted = replace(child, desired_up=True)
     if child.state in ("stopped", "failed", "backoff"):
-        return _launch(replace(wanted, failures=0, reason=None), now)
+        return launch(replace(wanted, failures=0, reason=None), now)
     if child.state == "stopping":
         return replace(wanted, failures=0, charge=None), ()
     return wanted, ()
@@ -96,19 +102,20 @@ def _start_requested(child: Child, event: StartRequested, now: float, jitter: fl
 def _restart_requested(child: Child, event: RestartRequested, now: float, jitter: float) -> Step:
     if child.state in _RUNNING:
         wanted = replace(child, desired_up=True, failures=0, charge=None, reason="restart requested")
-        return _begin_stop(wanted, now)
+        return begin_stop(wanted, now)
     return _start_requested(child, StartRequested(), now, jitter)
 
 
 def _stop_requested(child: Child, event: StopRequested, now: float, jitter: float) -> Step:
     unwanted = replace(child, desired_up=False)
     if child.state in _RUNNING:
-        return _begin_stop(replace(unwanted, charge=None, failures=0, reason="stop requested"), now)
+        return begin_stop(replace(unwanted, charge=None, failures=0, reason="stop requested"), now)
     if child.state == "stopping":
-        return replace(unwanted, charge=None, failures=0), ()
+        unwanted = replace(unwanted, charge=None, failures=0)
+        return terminate(unwanted, now) if child.timer == "diagnosis" else (unwanted, ())
     if child.state == "stopped":
         return unwanted, ()
-    return replace(_untimed(unwanted), state="stopped", failures=0, reason=None), (CancelTimer(),)
+    return replace(untimed(unwanted), state="stopped", failures=0, reason=None), (CancelTimer(),)
 
 
 def _rules_changed(child: Child, event: RulesChanged, now: float, jitter: float) -> Step:
@@ -116,7 +123,7 @@ def _rules_changed(child: Child, event: RulesChanged, now: float, jitter: float)
 
 
 def _dependencies_met(child: Child, event: DependenciesMet, now: float, jitter: float) -> Step:
-    return _spawn(child, now) if child.state == "waiting" else (child, ())
+    return spawn(child, now) if child.state == "waiting" else (child, ())
 
 
 def _spawned(child: Child, event: Spawned, now: float, jitter: float) -> Step:
@@ -124,11 +131,10 @@ def _spawned(child: Child, event: Spawned, now: float, jitter: float) -> Step:
         return child, ()
     alive = replace(child, spawning=False, pid=event.pid)
     if child.state == "stopping":
-        stopping, timer = _armed(alive, "grace", child.rules.grace_s, now)
-        return stopping, (Terminate(), timer)
+        return terminate(alive, now)
     if child.rules.is_probed:
         return alive, (StartProbe(child.generation),)
-    return _ready(alive, now)
+    return become_ready(alive, now)
 
 
 def _spawn_failed(child: Child, event: SpawnFailed, now: float, jitter: float) -> Step:
@@ -137,13 +143,13 @@ def _spawn_failed(child: Child, event: SpawnFailed, now: float, jitter: float) -
     over = replace(child, spawning=False, reason=event.text)
     if child.state == "starting":
         over = replace(over, charge=Outcome("spawn_failed"))
-    return _settle(over, now, jitter)
+    return settle(over, now, jitter)
 
 
 def _probe_succeeded(child: Child, event: ProbeSucceeded, now: float, jitter: float) -> Step:
     if child.state == "ready" or child.state not in _RUNNING or child.spawning:
         return child, ()
-    return _ready(child, now)
+    return become_ready(child, now)
 
 
 def _probe_failed(child: Child, event: ProbeFailed, now: float, jitter: float) -> Step:
@@ -153,21 +159,41 @@ def _probe_failed(child: Child, event: ProbeFailed, now: float, jitter: float) -
     failing = replace(child, probe_failures=failures)
     text = f"{event.text} ({failures} of {child.rules.failures} in a row)"
     if failures >= child.rules.failures:
-        return _charge(replace(failing, reason=text), Outcome("unhealthy"), now, diagnose=text)
-    return replace(_untimed(failing), state="unhealthy", reason=text), (CancelTimer(),)
+        return diagnose_first(failing, Outcome("unhealthy"), text, now)
+    return replace(untimed(failing), state="unhealthy", reason=text), (CancelTimer(),)
 
 
 def _progressed(child: Child, event: Progressed, now: float, jitter: float) -> Step:
+    if child.state == "stopping" and child.timer == "grace":
+        return _more_grace(child, event.extend_s, now)
     if child.state != "starting" or child.spawning:
         return child, ()
-    started, timer = _armed(child, "startup", max(child.rules.startup_budget_s, event.extend_s), now)
+    started, timer = armed(child, "startup", max(child.rules.startup_budget_s, event.extend_s), now)
     return started, (timer,)
 
 
-def _memory_exceeded(child: Child, event: MemoryExceeded, now: float, jitter: float) -> Step:
+def _more_grace(child: Child, extend_s: float, now: float) -> Step:
+    if child.killed or child.spawning or child.due_at is None or now + extend_s <= child.due_at:
+        return child, ()
+    stopping, timer = armed(child, "grace", extend_s, now)
+    return stopping, (timer,)
+
+
+def _limit_exceeded(child: Child, event: LimitExceeded, now: float, jitter: float) -> Step:
     if child.state not in _RUNNING or child.spawning:
         return child, ()
-    return _charge(replace(child, reason=event.text), Outcome("memory_limit"), now)
+    return charge(replace(child, reason=event.text), Outcome(event.reason), now)
+
+
+def _device_mismatched(child: Child, event: DeviceMismatched, now: float, jitter: float) -> Step:
+    if child.state not in _RUNNING or child.spawning:
+        return child, ()
+    return charge(replace(child, reason=event.text), Outcome("wrong_device"), now)
+
+
+def _diagnosed(child: Child, event: Diagnosed, now: float, jitter: float) -> Step:
+    is_awaited = child.state == "stopping" and child.timer == "diagnosis"
+    return terminate(child, now) if is_awaited else (child, ())
 
 
 def _exited(child: Child, event: Exited, now: float, jitter: float) -> Step:
@@ -175,18 +201,18 @@ def _exited(child: Child, event: Exited, now: float, jitter: float) -> Step:
         return child, ()
     gone = replace(child, leader_exited=True)
     if child.state == "stopping":
-        return _settle(gone, now, jitter) if event.group_empty else (gone, ())
+        return settle(gone, now, jitter) if event.group_empty else (gone, ())
     gone = replace(gone, charge=event.outcome, reason=event.text)
     if not event.group_empty:
-        return _begin_stop(gone, now)
-    after, effects = _settle(gone, now, jitter)
+        return begin_stop(gone, now)
+    after, effects = settle(gone, now, jitter)
     return after, (StopProbe(), *effects)
 
 
 def _group_emptied(child: Child, event: GroupEmptied, now: float, jitter: float) -> Step:
     if child.state != "stopping" or not child.leader_exited:
         return child, ()
-    return _settle(child, now, jitter)
+    return settle(child, now, jitter)
 
 
 def _timer_fired(child: Child, event: TimerFired, now: float, jitter: float) -> Step:
@@ -196,90 +222,27 @@ def _timer_fired(child: Child, event: TimerFired, now: float, jitter: float) -> 
         case "startup":
             return _startup_ran_out(child, now)
         case "stable":
-            return replace(_untimed(child), failures=0), ()
+            return replace(untimed(child), failures=0), ()
+        case "diagnosis":
+            return terminate(child, now)
         case "grace":
-            stopping, timer = _armed(child, "grace", child.rules.grace_s, now)
-            return stopping, (timer,) if child.spawning else (Kill(), timer)
+            return _grace_ran_out(child, now)
         case "backoff":
-            return _launch(replace(child, restarts=child.restarts + 1), now)
+            return launch(replace(child, restarts=child.restarts + 1), now)
+
+
+def _grace_ran_out(child: Child, now: float) -> Step:
+    stopping, timer = armed(child, "grace", child.rules.grace_s, now)
+    return (stopping, (timer,)) if child.spawning else (replace(stopping, killed=True), (Kill(), timer))
 
 
 def _startup_ran_out(child: Child, now: float) -> Step:
     budget_s = child.rules.startup_budget_s
     if child.spawning:
-        starting, timer = _armed(child, "startup", budget_s, now)
+        starting, timer = armed(child, "startup", budget_s, now)
         return starting, (timer,)
     text = f"not ready, and no progress, within its startup budget of {budget_s:g} s"
-    return _charge(replace(child, reason=text), Outcome("startup_timeout"), now, diagnose=text)
-
-
-def _launch(child: Child, now: float) -> Step:
-    """Start, or first wait for the dependencies."""
-    if child.rules.has_dependencies:
-        return replace(_untimed(child), state="waiting"), (CancelTimer(),)
-    return _spawn(child, now)
-
-
-def _spawn(child: Child, now: float) -> Step:
-    fresh = replace(
-        child,
-        state="starting",
-        generation=child.generation + 1,
-        spawning=True,
-        pid=None,
-        leader_exited=False,
-        probe_failures=0,
-        charge=None,
-        reason=None,
-    )
-    starting, timer = _armed(fresh, "startup", child.rules.startup_budget_s, now)
-    return starting, (Spawn(starting.generation), timer)
-
-
-def _ready(child: Child, now: float) -> Step:
-    well = replace(child, state="ready", probe_failures=0, reason=None)
-    ready, timer = _armed(well, "stable", child.rules.restart.stable_after_s, now)
-    return ready, (timer,)
-
-
-def _charge(child: Child, outcome: Outcome, now: float, *, diagnose: str | None = None) -> Step:
-    """End a running child that has failed."""
-    stopping, effects = _begin_stop(replace(child, charge=outcome), now)
-    return stopping, effects if diagnose is None else (Diagnose(diagnose), *effects)
-
-
-def _begin_stop(child: Child, now: float) -> Step:
-    stopping, timer = _armed(replace(child, state="stopping"), "grace", child.rules.grace_s, now)
-    return stopping, (timer,) if child.spawning else (StopProbe(), Terminate(), timer)
-
-
-def _settle(child: Child, now: float, jitter: float) -> Step:
-    """Nothing of this generation lives any more: what now?"""
-    over = _untimed(replace(child, pid=None, leader_exited=False))
-    if not child.desired_up:
-        return replace(over, state="stopped", reason=None, charge=None), (CancelTimer(),)
-    if child.charge is None:
-        return _launch(replace(over, reason=None), now)
-    failures = child.failures if child.charge.is_clean else child.failures + 1
-    verdict = decide(child.rules.restart, child.charge, max(failures, 1), jitter)
-    over = replace(over, failures=failures)
-    match verdict:
-        case RestartAfter(delay_s):
-            waiting, timer = _armed(replace(over, state="backoff"), "backoff", delay_s, now)
-            return waiting, (timer,)
-        case GiveUp(reason):
-            text = reason if child.reason is None else f"{reason} ({child.reason})"
-            return replace(over, state="failed", reason=text), (CancelTimer(),)
-        case Finish():
-            return replace(over, state="stopped"), (CancelTimer(),)
-
-
-def _armed(child: Child, kind: TimerKind, delay_s: float, now: float) -> tuple[Child, SetTimer]:
-    return replace(child, timer=kind, due_at=now + delay_s), SetTimer(kind, delay_s)
-
-
-def _untimed(child: Child) -> Child:
-    return replace(child, timer=None, due_at=None)
+    return diagnose_first(child, Outcome("startup_timeout"), text, now)
 
 
 _HANDLERS: dict[type, Callable[[Child, Any, float, float], Step]] = {
@@ -293,7 +256,9 @@ _HANDLERS: dict[type, Callable[[Child, Any, float, float], Step]] = {
     ProbeSucceeded: _probe_succeeded,
     ProbeFailed: _probe_failed,
     Progressed: _progressed,
-    MemoryExceeded: _memory_exceeded,
+    LimitExceeded: _limit_exceeded,
+    DeviceMismatched: _device_mismatched,
+    Diagnosed: _diagnosed,
     Exited: _exited,
     GroupEmptied: _group_emptied,
     TimerFired: _timer_fired,

@@ -9,20 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from launcher.restart_policy import Outcome, RestartRules
+from launcher.restart_policy import ExitReason, Outcome, RestartRules
 from launcher.snapshot import State
 
 __all__ = [
     "CancelTimer",
     "Child",
     "DependenciesMet",
+    "DeviceMismatched",
     "Diagnose",
+    "Diagnosed",
     "Effect",
     "Event",
     "Exited",
     "GroupEmptied",
     "Kill",
-    "MemoryExceeded",
+    "LimitExceeded",
     "ProbeFailed",
     "ProbeSucceeded",
     "Progressed",
@@ -42,7 +44,7 @@ __all__ = [
     "TimerKind",
 ]
 
-TimerKind = Literal["startup", "stable", "grace", "backoff"]
+TimerKind = Literal["startup", "stable", "diagnosis", "grace", "backoff"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Child:
     pid: int | None = None
     """The leader of the process group while any process of this generation may live."""
     leader_exited: bool = False
+    killed: bool = False
+    """`Kill` was asked for, so nothing extends the grace period any more."""
     spawning: bool = False
     """A `Spawn` is in flight, so there is nothing to signal yet."""
     timer: TimerKind | None = None
@@ -148,18 +152,34 @@ class ProbeFailed:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A starting child showed progress, or asked for `extend_s` more seconds."""
+    """A child showed progress, or asked for `extend_s` more seconds to start or to stop."""
 
     generation: int
     extend_s: float = 0.0
 
 
 @dataclass(frozen=True)
-class MemoryExceeded:
-    """The child's process tree is over its memory limit; `text` says by how much."""
+class LimitExceeded:
+    """The child's process tree is over one of its limits; `text` says by how much, `reason` which."""
 
     generation: int
     text: str
+    reason: ExitReason = "memory_limit"
+
+
+@dataclass(frozen=True)
+class DeviceMismatched:
+    """The child was given a GPU and computes elsewhere; `text` says what was asked and what came."""
+
+    generation: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What `Diagnose` asked for is written down, or could not be."""
+
+    generation: int
 
 
 @dataclass(frozen=True)
@@ -198,7 +218,9 @@ Event = (
     | ProbeSucceeded
     | ProbeFailed
     | Progressed
-    | MemoryExceeded
+    | LimitExceeded
+    | DeviceMismatched
+    | Diagnosed
     | Exited
     | GroupEmptied
     | TimerFired
@@ -229,7 +251,7 @@ class StopProbe:
 
 @dataclass(frozen=True)
 class Diagnose:
-    """Before it is signalled, write down what the child is doing; `why` heads the bundle."""
+    """Write down what the child is doing, and answer with `Diagnosed`; `why` heads the bundle."""
 
     why: str
 

@@ -28,9 +28,18 @@ EXIT_CONFIG = 78
 """EX_CONFIG of sysexits(3): the child says that trying again cannot help (launcher.md section 6)."""
 
 ExitReason = Literal[
-    "exited", "killed", "oom", "startup_timeout", "unhealthy", "spawn_failed", "memory_limit"
+    "exited",
+    "killed",
+    "oom",
+    "startup_timeout",
+    "unhealthy",
+    "spawn_failed",
+    "memory_limit",
+    "vram_limit",
+    "open_files_limit",
+    "wrong_device",
 ]
-"""The reasons of launcher.md section 4."""
+"""The reasons of launcher.md section 4, and those that the other limits and the GPUs add."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,8 @@ class Outcome:
 
     @property
     def is_permanent(self) -> bool:
-        """It ended by itself and said that another try cannot help."""
-        return self.reason == "exited" and self.code == EXIT_CONFIG
+        """Another try cannot help: it said so itself, or it would run on the wrong device again."""
+        return (self.reason == "exited" and self.code == EXIT_CONFIG) or self.reason == "wrong_device"
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,8 @@ def decide(rules: RestartRules, outcome: Outcome, failures: int, jitter: float) 
     """Return what to do after `outcome`, which is the `failures`-th consecutive failure (this one
     counted).
     """
+    if outcome.reason == "wrong_device":
+        return GiveUp("it is not on the device that it was given")
     if outcome.is_permanent:
         return GiveUp(f"exit code {EXIT_CONFIG}: it said that trying again cannot help")
     if outcome.is_clean and rules.policy != "always":

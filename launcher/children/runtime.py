@@ -26,6 +26,7 @@ from launcher.lifecycle_values import (
     CancelTimer,
     Child,
     Diagnose,
+    Diagnosed,
     Effect,
     Event,
     Exited,
@@ -118,6 +119,7 @@ class ChildRuntime:
                 self.senses.stop_probe()
             case Diagnose(why):
                 self._diagnose(why)
+                self._post(Diagnosed(self.life.generation))
             case Terminate() if self.tree is not None:
                 self.tree.terminate(signal.Signals[f"SIG{self.service.stop.signal}"])
             case Kill() if self.tree is not None:

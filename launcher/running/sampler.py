@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from launcher.children.usage import UsageMeter
-from launcher.lifecycle_values import MemoryExceeded
+from launcher.lifecycle_values import LimitExceeded
 from launcher.running.stack import Stack
 
 __all__ = ["UsageSampler"]
@@ -64,4 +64,4 @@ class UsageSampler:
             limit = child.service.limits.memory_bytes
             if limit is not None and child.usage is not None and child.usage.rss_bytes > limit:
                 text = f"uses {child.usage.rss_bytes:,} bytes of memory; its limit is {limit:,}"
-                self._stack.post(name, MemoryExceeded(child.life.generation, text))
+                self._stack.post(name, LimitExceeded(child.life.generation, text))

@@ -7,12 +7,15 @@ from launcher.lifecycle_values import (
     CancelTimer,
     Child,
     DependenciesMet,
+    DeviceMismatched,
     Diagnose,
+    Diagnosed,
     Effect,
     Event,
     Exited,
     GroupEmptied,
     Kill,
+    LimitExceeded,
     ProbeFailed,
     ProbeSucceeded,
     Progressed,
@@ -86,8 +89,10 @@ def test_progress_extends_the_startup_budget() -> None:
 def test_startup_timeout_is_charged() -> None:
     """A model that never loads is diagnosed, ended and counted."""
     child, effects = play(started(), (120.0, TimerFired("startup", 1)))
-    assert isinstance(effects[0], Diagnose)
-    assert effects[1:] == (StopProbe(), Terminate(), SetTimer("grace", 10.0))
+    text = "not ready, and no progress, within its startup budget of 120 s"
+    assert effects == (StopProbe(), Diagnose(text), SetTimer("diagnosis", 5.0))
+    child, effects = play(child, (120.2, Diagnosed(1)))
+    assert effects == (Terminate(), SetTimer("grace", 10.0))
     child, _ = play(child, (121.0, Exited(1, Outcome("exited", 0), "x", True)))
     assert (child.state, child.failures) == ("backoff", 1)
     assert child.charge == Outcome("startup_timeout")
@@ -102,7 +107,43 @@ def test_unhealthy_below_and_at_the_threshold() -> None:
     child, effects = play(child, *((4.0 + n, ProbeFailed(1, "silent")) for n in range(3)))
     assert child.state == "stopping"
     assert child.reason == "silent (3 of 3 in a row)"
-    assert [type(effect) for effect in effects] == [Diagnose, StopProbe, Terminate, SetTimer]
+    assert [type(effect) for effect in effects] == [StopProbe, Diagnose, SetTimer]
+
+
+def test_a_look_that_takes_too_long_is_not_waited_for() -> None:
+    """The stop signal comes after five seconds at the latest, and at once when the user wants it down."""
+    hung, _ = play(ready(Rules(failures=1)), (2.0, ProbeFailed(1, "silent")))
+    ended = (Terminate(), SetTimer("grace", 10.0))
+    assert play(hung, (6.9, TimerFired("diagnosis", 1)))[1] == ()
+    assert play(hung, (7.0, TimerFired("diagnosis", 1)))[1] == ended
+    assert play(hung, (3.0, StopRequested()))[1] == ended
+
+
+def test_a_stopping_child_may_ask_for_more_time_until_it_is_killed() -> None:
+    """An extension lengthens the grace period and never shortens it; after SIGKILL it counts no more."""
+    child, _ = play(ready(), (2.0, StopRequested()))
+    assert play(child, (3.0, Progressed(1, extend_s=5.0)))[1] == ()
+    child, effects = play(child, (3.0, Progressed(1, extend_s=60.0)))
+    assert (child.due_at, effects) == (63.0, (SetTimer("grace", 60.0),))
+    child, effects = play(child, (63.0, TimerFired("grace", 1)))
+    assert effects[0] == Kill()
+    assert play(child, (64.0, Progressed(1, extend_s=60.0)))[1] == ()
+
+
+def test_a_passed_limit_drains_and_restarts() -> None:
+    """Over a limit a child is asked to end, and that counts as a failure with its reason."""
+    child, effects = play(ready(), (2.0, LimitExceeded(1, "uses too much", "vram_limit")))
+    assert effects == (StopProbe(), Terminate(), SetTimer("grace", 10.0))
+    child, _ = play(child, (3.0, Exited(1, Outcome("exited", 0), "x", True)))
+    assert (child.state, child.charge) == ("backoff", Outcome("vram_limit"))
+
+
+def test_the_wrong_device_is_final() -> None:
+    """A child that computes on the CPU though it was given a GPU is failed, with what came instead."""
+    child, _ = play(ready(), (2.0, DeviceMismatched(1, "runs on the CPU")))
+    child, _ = play(child, (3.0, Exited(1, Outcome("exited", 0), "x", True)))
+    assert child.state == "failed"
+    assert child.reason == "it is not on the device that it was given (runs on the CPU)"
 
 
 def test_probe_failures_while_starting_do_not_count() -> None:

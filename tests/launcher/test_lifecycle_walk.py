@@ -1,7 +1,8 @@
 """launcher.lifecycle by exhaustion: every event from every reachable configuration, under every policy.
 
-The world is modelled by four facts (is a spawn in flight, which generation's leader lives, does its group
-live, is it probed), so that only what can happen is fed to `step`, in every order in which it can happen.
+The world is modelled by five facts (is a spawn in flight, which generation's leader lives, does its group
+live, is it probed, is it looked at), so that only what can happen is fed to `step`, in every order in which
+it can happen.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from launcher.lifecycle_values import (
     CancelTimer,
     Child,
     DependenciesMet,
+    DeviceMismatched,
+    Diagnose,
+    Diagnosed,
     Effect,
     Event,
     Exited,
     GroupEmptied,
     Kill,
-    MemoryExceeded,
+    LimitExceeded,
     ProbeFailed,
     ProbeSucceeded,
     Progressed,
@@ -55,6 +59,12 @@ class World:
     leader_alive: bool = False
     group_alive: bool = False
     is_probing: bool = False
+    is_diagnosing: bool = False
+
+    @property
+    def holds_processes(self) -> bool:
+        """Something lives, or is about to."""
+        return self.is_spawning or self.leader_alive or self.group_alive
 
 
 @dataclass(frozen=True)
@@ -86,17 +96,29 @@ def possible(configuration: Configuration) -> Iterator[tuple[Event, World]]:
     if world.is_probing:
         for event in (ProbeSucceeded(now), ProbeFailed(now, "silent")):
             yield event, world
+    if world.is_diagnosing:
+        yield Diagnosed(now), replace(world, is_diagnosing=False)
     if world.leader_alive:
-        yield Progressed(now, 5.0), world
-        yield MemoryExceeded(now, "too big"), world
+        for event in (
+            Progressed(now, 5.0),
+            LimitExceeded(now, "too big"),
+            DeviceMismatched(now, "on the CPU"),
+        ):
+            yield event, world
+    yield from ends(now, world)
+    if child.timer is not None:
+        yield TimerFired(child.timer, now), world
+
+
+def ends(now: int, world: World) -> Iterator[tuple[Event, World]]:
+    """How what lives in the world can end."""
+    if world.leader_alive:
         for outcome in OUTCOMES:
             for empty in (True, False):
                 after = replace(world, leader_alive=False, group_alive=not empty)
                 yield Exited(now, outcome, "ended", empty), after
     elif world.group_alive:
         yield GroupEmptied(now), replace(world, group_alive=False)
-    if child.timer is not None:
-        yield TimerFired(child.timer, now), world
 
 
 def perform(world: World, effects: tuple[Effect, ...]) -> World:
@@ -104,8 +126,12 @@ def perform(world: World, effects: tuple[Effect, ...]) -> World:
     for effect in effects:
         match effect:
             case Spawn():
-                assert world == World(is_probing=world.is_probing), "two live copies"
-                world = replace(world, is_spawning=True)
+                assert not world.holds_processes, "two live copies"
+                # What looked at the generation before may still be writing; its answer will be stale.
+                world = replace(world, is_spawning=True, is_diagnosing=False)
+            case Diagnose():
+                assert world.leader_alive, "a look at nothing"
+                world = replace(world, is_diagnosing=True)
             case Terminate() | Kill():
                 assert world.group_alive, "a signal to a dead group"
             case StartProbe():
@@ -150,7 +176,7 @@ TIMERS = {
     "unhealthy": {None},
     "starting": {"startup"},
     "ready": {"stable", None},
-    "stopping": {"grace"},
+    "stopping": {"grace", "diagnosis"},
     "backoff": {"backoff"},
 }
 
@@ -161,7 +187,8 @@ def check(configuration: Configuration) -> None:
     assert child.timer in TIMERS[child.state], (child.state, child.timer)
     assert child.spawning == world.is_spawning
     if child.state in ("stopped", "failed", "backoff", "waiting"):
-        assert world == World(), "at rest, and something lives"
+        assert not world.holds_processes, "at rest, and something lives"
+        assert not world.is_probing
         assert child.pid is None
     if child.state in ("ready", "unhealthy"):
         assert world.leader_alive
@@ -251,16 +278,37 @@ def test_stale_events_change_nothing(rules: Rules) -> None:
             ProbeSucceeded(old),
             ProbeFailed(old, "x"),
             Progressed(old),
-            MemoryExceeded(old, "x"),
+            LimitExceeded(old, "x"),
+            DeviceMismatched(old, "x"),
+            Diagnosed(old),
             Exited(old, outcome, "x", True),
             GroupEmptied(old),
             TimerFired("startup", old),
             TimerFired("stable", old),
+            TimerFired("diagnosis", old),
             TimerFired("grace", old),
             TimerFired("backoff", old),
         )
         for event in stale:
             assert step(configuration.child, event, 1e9, 0.5) == (configuration.child, ())
+
+
+@pytest.mark.parametrize("rules", VARIANTS, ids=name)
+def test_nothing_is_signalled_before_it_was_looked_at_nor_twice_after(rules: Rules) -> None:
+    """While a child is looked at only the look's end, its limit or a stop request signals it, and once."""
+    for configuration in walk(rules).values():
+        child = configuration.child
+        if child.timer != "diagnosis":
+            continue
+        for event, world in possible(configuration):
+            after, effects = step(child, event, child.due_at or 0.0, 0.5)
+            ends = isinstance(event, Diagnosed | StopRequested | TimerFired)
+            assert (Terminate() in effects) == ends, event
+            assert Kill() not in effects
+            if ends:
+                assert after.timer == "grace"
+                assert step(after, Diagnosed(child.generation), 0.0, 0.5) == (after, ())
+            assert world.group_alive or after.state != "stopping"
 
 
 @pytest.mark.parametrize("rules", VARIANTS, ids=name)

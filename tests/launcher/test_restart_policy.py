@@ -52,13 +52,13 @@ def test_delay_stays_within_cap_and_spread(
 @pytest.mark.parametrize("reason", get_args(ExitReason))
 @pytest.mark.parametrize("code", [None, 0, 1, 78])
 def test_on_failure_restarts_every_failure(reason: ExitReason, code: int | None) -> None:
-    """Only a clean exit finishes and only the child's own exit 78 gives up at once; all else is tried
+    """A clean exit finishes; the child's own exit 78 and the wrong device give up at once; all else is tried
     again.
     """
     verdict = decide(RestartRules(), Outcome(reason, code), 1, 0.5)
     if reason == "exited" and code == 0:
         assert verdict == Finish()
-    elif reason == "exited" and code == 78:
+    elif (reason == "exited" and code == 78) or reason == "wrong_device":
         assert isinstance(verdict, GiveUp)
     else:
         assert verdict == RestartAfter(0.5)
