@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "dashboard": "Open the live dashboard on a running stack.",
     "wait": "Wait until services are ready, or stopped.",
     "events": "Show state changes, one a line.",
+    "init": "Write a config.yaml for this machine.",
     "config": "Check, show, or describe config.yaml.",
     "plan": "Show what `up` would do, and why.",
     "doctor": "Check this machine: driver, GPUs, ports, model, limits.",

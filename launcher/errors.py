@@ -6,6 +6,7 @@ and `from_document()` carry an error over the control socket and the start-up re
 
     LauncherError                 exit
       ConfigMissing                 2    no config.yaml where we looked
+      ConfigExists                  5    `init` would overwrite one
       ConfigInvalid                 2    every problem of the file at once
       PortInUse                     5    every port conflict at once
       AlreadyOwned                  5    another supervisor owns this project
@@ -40,6 +41,7 @@ __all__ = [
     "ActionFailed",
     "AlreadyOwned",
     "CommandNotFound",
+    "ConfigExists",
     "ConfigInvalid",
     "ConfigMissing",
     "ConfigProblem",
@@ -76,6 +78,22 @@ class ConfigMissing(LauncherError):
 
     def __str__(self) -> str:
         return "there is no configuration file; looked at " + ", ".join(self.looked_at)
+
+
+class ConfigExists(LauncherError):
+    """A configuration file would be overwritten that nobody asked to overwrite."""
+
+    code = "E_CONFIG_EXISTS"
+    exit_code = 5
+    fields = ("path",)
+    hint = "look at what would be written with  --print , replace the file with  --force"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} is there already, and was left as it is"
 
 
 class ConfigInvalid(LauncherError):

@@ -22,6 +22,7 @@ from launcher.errors import (
 HOLDER = Holder(28110, "python tensor.py", "ana", "2026-11-23T14:02:20+01:00", "/home/ana/old")
 SAMPLES: list[tuple[LauncherError, str, int]] = [
     (errors.ConfigMissing("/x/config.yaml"), "E_CONFIG_MISSING", 2),
+    (errors.ConfigExists("/x/config.yaml"), "E_CONFIG_EXISTS", 5),
     (ConfigInvalid([ConfigProblem(1, 2, "config.yaml", "a", "is wrong")]), "E_CONFIG", 2),
     (PortInUse([PortConflict("memory", "localhost:5000", holders=((5000, HOLDER),))]), "E_PORT_IN_USE", 5),
     (errors.AlreadyOwned("lucid", 7), "E_RUNNING", 5),
