@@ -1,7 +1,7 @@
 """The resolved configuration as text that `config show` prints: valid config.yaml, secrets left out.
 
-Pure but for being told the environment. Decides how values are written and what counts as a secret: what a
-key's or variable's name says, wherever else the same value shows up, and passwords inside URLs.
+Pure but for being told the environment. Decides how values are written; what counts as a secret is
+`configuration.secrets`.
 """
 
 import json
@@ -11,25 +11,19 @@ from collections.abc import Iterator, Mapping
 from launcher.config import Config
 from launcher.configuration.interpolation import CHILD_VARIABLE
 from launcher.configuration.resolved import resolved_service
+from launcher.configuration.secrets import HIDDEN, Redaction
 from launcher.yaml_nodes import resolve_plain
 
 __all__ = ["HIDDEN", "resolved_document", "yaml_lines"]
 
-HIDDEN = "***"
-_SECRET_NAME = re.compile(
-    r"(?i)secret|passw(?:or)?d|passphrase|api_?key|credential"
-    r"|(?:^|[_.-])(?:token|auth|authorization)(?:$|[_.-])|[_.-]key$"
-)
-_URL_PASSWORD = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9_./-][A-Za-z0-9_./ +=@-]*")
-_SHORTEST_SECRET = 6
 _ALIGN = 52
 
 
 def resolved_document(config: Config, environ: Mapping[str, str]) -> dict[str, object]:
     """The resolved file as JSON: schema `lucid.config/1`, with the origin of every value."""
     services = {name: resolved_service(service) for name, service in config.services.items()}
-    hide = _Hiding(services, environ)
+    hide = Redaction(services, environ)
     return {
         "schema": "lucid.config/1",
         "project": config.project,
@@ -106,42 +100,3 @@ def _scalar(text: str) -> str:
         return text
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(char if char == " " or char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
-
-
-class _Hiding:
-    """Replaces secrets wherever they show up; what is secret is gathered first, from keys and variables."""
-
-    def __init__(self, services: Mapping[str, object], environ: Mapping[str, str]) -> None:
-        named = (value for name, value in environ.items() if _SECRET_NAME.search(name))
-        found = {*named, *_secrets_in(services)}
-        usable = sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, usable))) if usable else None
-
-    def value(self, value: object, key: str) -> object:
-        """`value` as it may be shown under `key`."""
-        if isinstance(value, Mapping):
-            return {name: self.value(item, str(name)) for name, item in value.items()}
-        if isinstance(value, list):
-            return [self.value(item, key) for item in value]
-        if value is not None and _is_secret(key) and not isinstance(value, bool):
-            return HIDDEN
-        if not isinstance(value, str):
-            return value
-        shown = value if self._pattern is None else self._pattern.sub(HIDDEN, value)
-        return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", shown)
-
-
-def _is_secret(key: str) -> bool:
-    """`token` is one; `token_file` only says where one is."""
-    return _SECRET_NAME.search(key) is not None and not key.lower().endswith(("_file", "_path"))
-
-
-def _secrets_in(value: object, key: str = "") -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _secrets_in(item, str(name))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _secrets_in(item, key)
-    elif isinstance(value, str) and _is_secret(key):
-        yield value
