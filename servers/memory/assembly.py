@@ -13,6 +13,8 @@ from servers.memory.memories import Memories
 from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
 from servers.memory.store.sqlite import SqliteStore
+from servers.memory.transfers import Transfers
+from servers.memory.upkeep import Upkeep
 from servers.readiness import Readiness
 from servers.service import Service
 from servers.surroundings import read_version
@@ -42,7 +44,11 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
     return Service(
         name=NAME,
         version=version,
-        commands=Handlers(settings, memories, worker, telemetry).commands(),
+        commands=(
+            *Handlers(settings, memories, worker, telemetry).commands(),
+            *Upkeep(settings, memories, worker).commands(),
+            *Transfers(settings, memories, worker).commands(),
+        ),
         readiness=readiness,
         telemetry=telemetry,
         start=memories.start,

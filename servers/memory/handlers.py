@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from servers.embedding.worker import EmbeddingWorker, Priority
-from servers.errors import InvalidRequest, NotFound, TooLarge
-from servers.memory.jobs import DeleteJob, Draft, Outcome, RestoreJob, StoreJob
+from servers.errors import NotFound, TooLarge
+from servers.memory.jobs import DeleteJob, Draft, Outcome, StoreJob
+from servers.memory.limits import Limits
 from servers.memory.memories import Memories
 from servers.memory.requests import (
     DEFAULT_NAMESPACE,
@@ -31,7 +32,7 @@ from servers.memory.search import Search
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import stats_object
 from servers.memory.store.base import Memory, PageQuery
-from servers.memory.wire import hit_object, memory_object, stored_object
+from servers.memory.wire import counts_object, hit_object, memory_object, stored_object
 from servers.protocol import require_length
 from servers.scoring_terms import information
 from servers.service import Command, RequestContext
@@ -51,15 +52,15 @@ class Handlers:
         self._memories = memories
         self._worker = worker
         self._telemetry = telemetry
+        self._limits = Limits(settings)
 
     def commands(self) -> tuple[Command, ...]:
-        """Return every command that this server answers."""
+        """Return the everyday commands; `servers.memory.upkeep` and `transfers` have the others."""
         return (
             Command("store", StoreRequest, self.store),
             Command("retrieve", RetrieveRequest, self.retrieve),
             Command("get", IdsRequest, self.get),
             Command("delete", IdsRequest, self.delete),
-            Command("restore", IdsRequest, self.restore),
             Command("list", ListRequest, self.page),
             Command("stats", Nothing, self.stats, needs_ready=False),
         )
@@ -74,7 +75,7 @@ class Handlers:
             embedded = await self._worker.embed(texts, priority=priority, deadline=context.deadline)
             vectors = list(embedded.vectors)
         now_ms = self._memories.now_ms()
-        drafts = await self._memories.prepare(lambda: _drafts(request.items, vectors, now_ms))
+        drafts = await self._memories.prepare(lambda: drafts_of(request.items, vectors, now_ms))
         # From here on the commit goes through whatever becomes of the client: see GroupCommit.submit.
         outcome = await self._memories.change(StoreJob(drafts))
         stored = [stored_object(memory) for memory in outcome.memories]
@@ -98,7 +99,7 @@ class Handlers:
         )
         found = await self._memories.retrieve(search, request.wanted)
         return {
-            "memories": [hit_object(hit, memory, weights, request.include) for hit, memory in found.hits],
+            "memories": [hit_object(hit, memory, weights, request.shown) for hit, memory in found.hits],
             "count": len(found.hits),
             "total": found.total,
             "hidden_by_significance": found.hidden,
@@ -109,7 +110,7 @@ class Handlers:
         found = await self._memories.find_many(request.all_ids)
         missing = [memory_id for memory_id in request.all_ids if memory_id not in found]
         if request.ids is None and missing:
-            raise _not_found(missing, "`list` shows the ids that exist")
+            raise not_found(missing, "`list` shows the ids that exist")
         objects = [memory_object(found[key], request.include) for key in request.all_ids if key in found]
         single = {"memory": objects[0]} if request.ids is None else {}
         return single | {"memories": objects, "count": len(objects), "missing": missing}
@@ -117,13 +118,11 @@ class Handlers:
     async def delete(self, context: RequestContext, request: IdsRequest) -> Payload:
         """Hide the memories of the ids; `restore` brings them back."""
         outcome = await self._memories.change(DeleteJob(request.all_ids))
-        return self._changed("deleted", outcome, request, "`list` shows the ids that can be deleted")
-
-    async def restore(self, context: RequestContext, request: IdsRequest) -> Payload:
-        """Bring deleted memories back."""
-        outcome = await self._memories.change(RestoreJob(request.all_ids))
-        hint = "`list` with deleted = true shows the ids that can be restored"
-        return self._changed("restored", outcome, request, hint)
+        if request.ids is None and not outcome.memories:
+            raise not_found(outcome.missing, "`list` shows the ids that can be deleted")
+        ids = [memory.id for memory in outcome.memories]
+        gone = {"deleted": len(ids), "ids": ids, "missing": outcome.missing}
+        return gone | {"stats": self._counts_object(outcome)}
 
     async def page(self, context: RequestContext, request: ListRequest) -> Payload:
         """Answer one page of all memories, newest stored first."""
@@ -161,20 +160,11 @@ class Handlers:
                     "got": len(request.items),
                 },
             )
-        dimensions = self._worker.info.dimensions
         for place, item in enumerate(request.items):
             prefix = f"items.{place}." if request.is_batch else ""
-            require_length(item.text, self._settings.max_text_chars, field_name=f"{prefix}text")
-            if item.embedding is not None and len(item.embedding) != dimensions:
-                raise InvalidRequest(
-                    f"{prefix}embedding: must have {dimensions} numbers, as the model's vectors do; got "
-                    f"{len(item.embedding)}.",
-                    details={
-                        "field": f"{prefix}embedding",
-                        "allowed": dimensions,
-                        "got": len(item.embedding),
-                    },
-                )
+            self._limits.check(item.text, item.metadata, prefix)
+            if item.embedding is not None:
+                self._limits.check_vector(item.embedding, self._worker.info.dimensions, prefix)
 
     async def _query_vector(self, query: str, deadline: float | None) -> Vector | None:
         if not query.strip():
@@ -189,25 +179,15 @@ class Handlers:
         return replace(self._settings.rank_weights, **given)
 
     def _counts_object(self, outcome: Outcome) -> Payload:
-        return {
-            "total_memories": outcome.visible,
-            "active_memories": outcome.active,
-            "significance_threshold": self._settings.significance_threshold,
-            "device": self._worker.info.device,
-        }
-
-    def _changed(self, verb: str, outcome: Outcome, request: IdsRequest, hint: str) -> Payload:
-        if request.ids is None and not outcome.memories:
-            raise _not_found(outcome.missing, hint)
-        ids = [memory.id for memory in outcome.memories]
-        return {verb: len(ids), "ids": ids, "missing": outcome.missing, "stats": self._counts_object(outcome)}
+        return counts_object(outcome, self._settings.significance_threshold, self._worker.info.device)
 
 
-def _not_found(ids: Sequence[str], hint: str) -> NotFound:
+def not_found(ids: Sequence[str], hint: str) -> NotFound:
+    """The refusal of a single id that names nothing; `hint` says how to find those that exist."""
     return NotFound(f"There is no such memory: {ids[0]!r}; {hint}.", details={"ids": list(ids)})
 
 
-def _drafts(items: Sequence[StoreItem], embedded: Sequence[Vector], now_ms: int) -> list[Draft]:
+def drafts_of(items: Sequence[StoreItem], embedded: Sequence[Vector], now_ms: int) -> list[Draft]:
     """The drafts of the items; `embedded` are the vectors of those that came without one, in order."""
     vectors = iter(embedded)
     return [

@@ -24,7 +24,7 @@ from servers.memory.metrics import CommitMetrics
 from servers.memory.search import Found, Hit, Search
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
-from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Store
+from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Selected, Selection, Store
 from servers.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Memories:
         self._open_store = open_store
         self._metrics = metrics
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="memory-read")
+        self._files = ThreadPoolExecutor(1, thread_name_prefix="memory-files")
         self._store: Store | None = None
         self._index: VectorIndex | None = None
         self._writer: GroupCommit[Job, Outcome] | None = None
@@ -86,7 +87,8 @@ class Memories:
     async def stop(self) -> None:
         """Commit what is queued and let go of everything; also after a `start` that was cut short."""
         # The threads that read go first: a start that was cut short may still be making the writer in one.
-        await asyncio.to_thread(self._readers.shutdown, wait=True, cancel_futures=True)
+        for threads in (self._readers, self._files):
+            await asyncio.to_thread(threads.shutdown, wait=True, cancel_futures=True)
         if self._writer is not None:
             await asyncio.to_thread(self._writer.close)
         await self._worker.close()
@@ -96,6 +98,11 @@ class Memories:
     def is_alive(self) -> bool:
         """Say whether texts can be embedded and memories be written."""
         return self._worker.is_alive() and self._writer is not None and self._writer.is_alive()
+
+    @property
+    def model(self) -> ModelMark:
+        """The model whose vectors the store holds; raises RuntimeError before the worker has started."""
+        return _mark(self._worker.info)
 
     async def change(self, job: Job) -> Outcome:
         """Have a change committed; returns once it is on the disk and shown to every search."""
@@ -114,6 +121,24 @@ class Memories:
     async def page(self, query: PageQuery) -> Page:
         """Return one page of the listing."""
         return await self._read(lambda: _opened(self._store).page(query))
+
+    async def select(self, selection: Selection, limit: int) -> Selected:
+        """Return how many memories a selection holds, and the first `limit` of them."""
+        return await self._read(lambda: _opened(self._store).select(selection, limit))
+
+    async def seqs_of(self, search: Search) -> list[int]:
+        """Return the seqs that a search finds, in its order."""
+        index = _opened(self._index)
+        return await self._read(lambda: [hit.seq for hit in index.search(search).hits])
+
+    async def count_purgeable(self, ids: Sequence[str] | None, deleted_before_ms: int) -> int:
+        """Return how many memories a purge would remove."""
+        return await self._read(lambda: _opened(self._store).count_purgeable(ids, deleted_before_ms))
+
+    async def with_store(self, work: Callable[[Store], T]) -> T:
+        """Run long work with files, such as a backup, in the one thread that is kept for it."""
+        store = _opened(self._store)
+        return await asyncio.get_running_loop().run_in_executor(self._files, lambda: work(store))
 
     async def prepare(self, work: Callable[[], T]) -> T:
         """Run work that belongs to a request, but would keep the loop too long, on a reading thread."""

@@ -29,7 +29,8 @@ MAX_COUNT: Final = 1000
 MAX_OFFSET: Final = 1_000_000_000
 _INT64: Final = range(-(2**63), 2**63)
 
-Name = Annotated[str, Field(min_length=1, max_length=256, strict=True)]
+Name = Annotated[str, Field(min_length=1, max_length=256, strict=True, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""An id or a namespace: up to 256 characters, none of them a control character."""
 Share = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=1e6, strict=True, allow_inf_nan=False)]
 Instant = Annotated[int, BeforeValidator(instant_ms)]
@@ -83,27 +84,17 @@ class StoreItem(Request):
     @field_validator("text")
     @classmethod
     def _text_says_something(cls, text: str) -> str:
-        return _filled(text)
+        return require_filled(text)
 
     @field_validator("metadata")
     @classmethod
     def _metadata_can_be_kept(cls, metadata: dict[str, Any]) -> dict[str, Any]:
-        kind, tags = metadata.get("type"), metadata.get("tags")
-        if kind is not None and not isinstance(kind, str):
-            raise ValueError("its field type must be a string")
-        if tags is not None and not _are_tags(tags):
-            raise ValueError("its field tags must be a list of strings")
-        if not _is_keepable(metadata):
-            raise ValueError("its integers must fit 64 bits and its numbers must be finite")
-        return metadata
+        return require_keepable(metadata)
 
     @field_validator("embedding")
     @classmethod
     def _embedding_points_somewhere(cls, embedding: list[float] | None) -> list[float] | None:
-        # Squares of float32's smallest and largest numbers fit a float64 many times over.
-        if embedding is not None and not 1e-30 < math.hypot(*embedding) < 3e38:
-            raise ValueError("must be a vector of a length above zero that float32 can hold")
-        return embedding
+        return None if embedding is None else require_vector(embedding)
 
     @property
     def type(self) -> str | None:
@@ -113,8 +104,7 @@ class StoreItem(Request):
     @property
     def tags(self) -> tuple[str, ...]:
         """The tags that its metadata carry; a single string counts as one tag."""
-        tags = self.metadata.get("tags") or ()
-        return (tags,) if isinstance(tags, str) else tuple(tags)
+        return tags_of(self.metadata)
 
 
 class StoreRequest(Request):
@@ -174,6 +164,12 @@ class RetrieveRequest(Filtered):
     weights: RankWeightsRequest = RankWeightsRequest()
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET, strict=True)] = 0
     include: frozenset[Include] = frozenset()
+    explain: Annotated[bool, Field(strict=True)] = False
+
+    @property
+    def shown(self) -> frozenset[Include]:
+        """What the memories of the reply carry beyond their own fields."""
+        return self.include | ({"score", "explain"} if self.explain else frozenset())
 
     @model_validator(mode="after")
     def _relevance_needs_a_query(self) -> Self:
@@ -211,10 +207,37 @@ class ListRequest(Filtered):
     include: frozenset[Include] = frozenset()
 
 
-def _filled(text: str) -> str:
+def tags_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the tags in valid metadata; a single string counts as one tag."""
+    tags = metadata.get("tags") or ()
+    return (tags,) if isinstance(tags, str) else tuple(tags)
+
+
+def require_filled(text: str) -> str:
+    """Return the text. Raises ValueError if there is nothing in it but white space."""
     if not text.strip():
         raise ValueError("must not be empty")
     return text
+
+
+def require_keepable(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata whose type, tags and numbers can be kept. Raises ValueError for others."""
+    kind, tags = metadata.get("type"), metadata.get("tags")
+    if kind is not None and not isinstance(kind, str):
+        raise ValueError("its field type must be a string")
+    if tags is not None and not _are_tags(tags):
+        raise ValueError("its field tags must be a list of strings")
+    if not _is_keepable(metadata):
+        raise ValueError("its integers must fit 64 bits and its numbers must be finite")
+    return metadata
+
+
+def require_vector(embedding: list[float]) -> list[float]:
+    """Return a vector that has a direction in float32. Raises ValueError for others."""
+    # Squares of float32's smallest and largest numbers fit a float64 many times over.
+    if not 1e-30 < math.hypot(*embedding) < 3e38:
+        raise ValueError("must be a vector of a length above zero that float32 can hold")
+    return embedding
 
 
 def _are_tags(tags: object) -> bool:

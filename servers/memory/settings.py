@@ -35,6 +35,11 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
     relevance_weight: float = Field(default=0.6, ge=0, le=100, description="in the ranking of a query")
     significance_weight: float = Field(default=0.25, ge=0, le=100, description="in the ranking of a query")
     recency_weight: float = Field(default=0.15, ge=0, le=100, description="in the ranking of a query")
+    undo_days: float = Field(
+        default=30.0, ge=0, le=36_500, description="days until what was deleted is removed for good"
+    )
+    max_metadata_bytes: int = Field(default=256 << 10, ge=2, description="larger metadata is too_large")
+    max_memories: int | None = Field(default=None, ge=1, description="memories the store may hold; None: any")
     write_queue_rows: int = Field(default=8192, ge=1, description="memories that may wait for their commit")
 
     @property
@@ -47,6 +52,11 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
         """The numbers that new memories are scored by."""
         weights = SignificanceWeights(self.surprise_weight, self.information_weight)
         return Rules(weights, self.significance_threshold, self.duplicate_similarity)
+
+    @property
+    def undo_ms(self) -> int:
+        """How long what was deleted can be brought back, in milliseconds."""
+        return int(self.undo_days * DAY_MS)
 
     @property
     def half_life_ms(self) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from servers.memory.instants import iso_utc
 from servers.memory.settings import MemorySettings
 from servers.memory.store.base import StoreInfo
 
@@ -34,11 +35,16 @@ def stats_object(
             "depth": counts.waiting_rows if counts else 0,
             "limit": settings.write_queue_rows,
         },
-        "last_backup": None,
+        "last_backup": _last_backup(counts),
         **_memory_counts(counts),
         "store": _store_object(counts, str(settings.path)),
     }
     return merged | ({"gpu": embedding["gpu"]} if "gpu" in embedding else {})
+
+
+def _last_backup(counts: Counts | None) -> str | None:
+    moment = counts.store.last_backup_ms if counts else None
+    return None if moment is None else iso_utc(moment)
 
 
 def _memory_counts(counts: Counts | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from servers.memory.instants import iso_utc
+from servers.memory.jobs import Outcome
 from servers.memory.scoring import RankWeights
 from servers.memory.search import Hit
 from servers.memory.store.base import Memory
@@ -67,3 +68,13 @@ def stored_object(memory: Memory) -> dict[str, Any]:
         "namespace": memory.namespace,
     }
     return shown | ({"duplicate_of": memory.duplicate_of} if memory.duplicate_of else {})
+
+
+def counts_object(outcome: Outcome, threshold: float, device: str) -> dict[str, Any]:
+    """Return the counts that every change is answered with, as of its commit."""
+    return {
+        "total_memories": outcome.visible,
+        "active_memories": outcome.active,
+        "significance_threshold": threshold,
+        "device": device,
+    }

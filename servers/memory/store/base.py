@@ -117,6 +117,7 @@ class Selection:
 
     namespace: str | None = None
     ids: tuple[str, ...] | None = None
+    seqs: tuple[int, ...] | None = None
     wanted: Filter = EVERYTHING
     before_ms: int | None = None
     below_significance: float | None = None
@@ -190,7 +191,7 @@ class Transaction(Protocol):
         """Bring back what `deletion` deleted and nothing restored since; returns the memories, by seq."""
 
     def purge(self, ids: Sequence[str] | None, deleted_before_ms: int, most: int) -> int:
-        """Remove deleted memories for good: the named ones, or at most `most` deleted before that time.
+        """Remove at most `most` deleted memories for good: the named ones, or those deleted before that time.
 
         Returns how many were removed. Their seqs are never given again.
         """
@@ -236,6 +237,9 @@ class Store(Protocol):
 
     def select(self, selection: Selection, limit: int) -> Selected:
         """Return how many memories the selection holds, and the first `limit` of them."""
+
+    def count_purgeable(self, ids: Sequence[str] | None, deleted_before_ms: int) -> int:
+        """Return how many memories `Transaction.purge` would remove, however many that is."""
 
     def read_all(self, namespace: str | None, rows_per_step: int) -> Iterator[list[Memory]]:
         """Yield every undeleted, intact memory of a namespace (None: of all), by seq, as of one instant."""

@@ -5,6 +5,8 @@ for. Comparisons are strict about JSON types: 1 is not true, "1" is not 1, and a
 only.
 """
 
+import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from servers.memory.filters import Condition, Filter, Scalar
@@ -46,6 +48,9 @@ def condition_of_selection(selection: Selection) -> tuple[str, list[Any]]:
         parts.append(("namespace = ?", [selection.namespace]))
     if selection.ids is not None:
         parts.append((f"id IN ({_marks(selection.ids)})", list(selection.ids)))
+    if selection.seqs is not None:
+        # One value, since there may be more seqs than a statement can bind.
+        parts.append(("seq IN (SELECT value FROM json_each(?))", [json.dumps(selection.seqs)]))
     if selection.before_ms is not None:
         parts.append(("timestamp_ms < ?", [selection.before_ms]))
     if selection.below_significance is not None:
@@ -53,7 +58,14 @@ def condition_of_selection(selection: Selection) -> tuple[str, list[Any]]:
     return " AND ".join(f"({text})" for text, _ in parts), [value for _, bound in parts for value in bound]
 
 
-def _marks(values: tuple[str, ...]) -> str:
+def condition_of_purge(ids: Sequence[str] | None, deleted_before_ms: int) -> tuple[str, list[Any]]:
+    """Return a SQL condition for the deleted memories of these ids, or those deleted before that time."""
+    if ids is None:
+        return "deleted_at_ms < ?", [deleted_before_ms]
+    return f"deleted_at_ms IS NOT NULL AND id IN ({_marks(ids)})", list(ids)
+
+
+def _marks(values: Sequence[str]) -> str:
     return ", ".join("?" * len(values))
 
 

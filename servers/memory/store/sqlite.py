@@ -34,7 +34,7 @@ from servers.memory.store.base import (
 from servers.memory.store.connections import Connections
 from servers.memory.store.creation import create_file, create_folder
 from servers.memory.store.failures import damaged, disk_failures, opening_failures
-from servers.memory.store.filter_sql import condition_of, condition_of_selection
+from servers.memory.store.filter_sql import condition_of, condition_of_purge, condition_of_selection
 from servers.memory.store.lock import LOCK_WAIT_S, FolderLock
 from servers.memory.store.sqlite_backup import copy_store
 from servers.memory.store.sqlite_transaction import SqliteTransaction, apply_all
@@ -143,6 +143,12 @@ class SqliteStore:
         statement = f"SELECT {rows.COLUMNS} FROM memories WHERE {condition} ORDER BY seq LIMIT ?"
         found = self._intact(self._rows(statement, [*values, limit]))
         return Selected(total, [rows.from_row(row) for row in found])
+
+    def count_purgeable(self, ids: Sequence[str] | None, deleted_before_ms: int) -> int:
+        """Return how many memories `Transaction.purge` would remove, however many that is."""
+        condition, values = condition_of_purge(ids, deleted_before_ms)
+        ((total,),) = self._rows(f"SELECT count(*) FROM memories WHERE {condition}", values)
+        return int(total)
 
     def read_all(self, namespace: str | None, rows_per_step: int) -> Iterator[list[Memory]]:
         """Yield every undeleted, intact memory of a namespace (None: of all), by seq, as of one instant."""

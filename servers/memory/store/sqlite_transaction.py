@@ -12,7 +12,7 @@ import apsw
 from servers.errors import RequestError, StorageError
 from servers.memory.store import rows
 from servers.memory.store.base import Memory, Selection, Transaction
-from servers.memory.store.filter_sql import condition_of_selection
+from servers.memory.store.filter_sql import condition_of_purge, condition_of_selection
 
 T = TypeVar("T")
 
@@ -87,15 +87,12 @@ class SqliteTransaction:
 
     def purge(self, ids: Sequence[str] | None, deleted_before_ms: int, most: int) -> int:
         """Remove deleted memories for good; see `Transaction.purge`."""
-        if ids is not None:
-            marks = ", ".join("?" * len(ids))
-            which, values = f"deleted_at_ms IS NOT NULL AND id IN ({marks})", list[object](ids)
-        else:
-            which = "seq IN (SELECT seq FROM memories WHERE deleted_at_ms < ? LIMIT ?)"
-            values = [deleted_before_ms, most]
-        return len(
-            self._writer.execute(f"DELETE FROM memories WHERE {which} RETURNING seq", values).fetchall()
+        condition, values = condition_of_purge(ids, deleted_before_ms)
+        statement = (
+            f"DELETE FROM memories WHERE seq IN (SELECT seq FROM memories WHERE {condition} LIMIT ?) "
+            "RETURNING seq"
         )
+        return len(self._writer.execute(statement, [*values, most]).fetchall())
 
     def set_property(self, name: str, value: str) -> None:
         """Keep a fact about the store under that name."""

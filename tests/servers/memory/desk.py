@@ -15,9 +15,11 @@ from servers.memory.memories import Memories
 from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
 from servers.memory.store.sqlite import SqliteStore
+from servers.memory.transfers import Transfers
+from servers.memory.upkeep import Upkeep
 from servers.protocol import Envelope, encode, failure, parse, success
 from servers.readiness import Readiness
-from servers.service import RequestContext
+from servers.service import Command, RequestContext
 from servers.telemetry import Telemetry
 
 NOON_MS = 1_750_000_000_000
@@ -38,7 +40,7 @@ class Clock:
 class Desk:
     """The commands of one memory server."""
 
-    handlers: Handlers
+    commands: tuple[Command, ...]
     memories: Memories
     readiness: Readiness
     clock: Clock
@@ -47,7 +49,7 @@ class Desk:
 
     async def ask(self, command: str, **data: Any) -> dict[str, Any]:
         """The reply to a request with that data."""
-        (found,) = [known for known in self.handlers.commands() if known.name == command]
+        (found,) = [known for known in self.commands if known.name == command]
         envelope = Envelope(command, data)
         try:
             request = parse(found.request, envelope)
@@ -90,6 +92,9 @@ def make_desk(settings: MemorySettings, vfs: str | None = None) -> Desk:
     )
     phases: list[str] = []
     readiness.subscribe(lambda changed: phases.append(changed.phase))
-    return Desk(
-        Handlers(settings, memories, worker, telemetry), memories, readiness, clock, phases, telemetry
+    commands = (
+        *Handlers(settings, memories, worker, telemetry).commands(),
+        *Upkeep(settings, memories, worker).commands(),
+        *Transfers(settings, memories, worker).commands(),
     )
+    return Desk(commands, memories, readiness, clock, phases, telemetry)
