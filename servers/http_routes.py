@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from servers.access import AccessRules
-from servers.console import ASSETS, PAGE, page_headers
+from servers.console import ASSETS, PAGES, STATIC, page_headers
 from servers.http_errors import refusal
 from servers.service import Service
 
@@ -38,18 +38,19 @@ def shared_routes(service: Service, rules: AccessRules) -> list[BaseRoute]:
         Route("/readyz", _readyz(service)),
         Route("/metrics", _metrics(service)),
         Route("/", _front(service)),
+        Route("/test", _test_page),
         Route(SESSION_PATH, _session(rules), methods=["POST"]),
         Route("/console/{name}", _asset),
     ]
 
 
 def wants_page(method: str, path: str, accept: str) -> bool:
-    """Whether a request is a browser that asks for the console page."""
-    return path == "/" and method in ("GET", "HEAD") and "text/html" in accept.lower()
+    """Whether a request is a browser that asks for the console or the test page."""
+    return path in PAGES and method in ("GET", "HEAD") and "text/html" in accept.lower()
 
 
 def is_public(method: str, path: str, accept: str) -> bool:
-    """Whether a request needs no token: the page and its files, which hold no data."""
+    """Whether a request needs no token: the pages and their files, which hold no data."""
     return wants_page(method, path, accept) or path in _ASSET_PATHS
 
 
@@ -89,13 +90,11 @@ def _metrics(service: Service) -> Endpoint:
 
 
 def _front(service: Service) -> Endpoint:
-    links = {"health": "/healthz", "ready": "/readyz", "metrics": "/metrics", "console": "/"}
+    links = {"health": "/healthz", "ready": "/readyz", "metrics": "/metrics", "console": "/", "test": "/test"}
 
     async def front(request: Request) -> Response:
-        if wants_page(request.method, request.url.path, request.headers.get("accept", "")):
-            return FileResponse(
-                PAGE, media_type="text/html; charset=utf-8", headers=page_headers(request.headers["host"])
-            )
+        if _is_for_a_person(request):
+            return _page(request)
         paths = [route.path for route in service.routes if isinstance(route, Route)]
         return JSONResponse(
             {
@@ -107,10 +106,28 @@ def _front(service: Service) -> Endpoint:
                 "peers": service.telemetry.peers,
                 "links": {**links, "websocket": "/", **{path: path for path in paths}},
                 **service.describe(),
-            }
+            },
+            # A browser that stored this would show it to whoever goes back to the page of the same address.
+            headers={"vary": "Accept", "cache-control": "no-store"},
         )
 
     return front
+
+
+async def _test_page(request: Request) -> Response:
+    if _is_for_a_person(request):
+        return _page(request)
+    text = "GET /test is a page for browsers (Accept: text/html); GET / lists what there is for programs."
+    return refusal(404, "not_found", text, request.url.path)
+
+
+def _is_for_a_person(request: Request) -> bool:
+    return wants_page(request.method, request.url.path, request.headers.get("accept", ""))
+
+
+def _page(request: Request) -> Response:
+    headers = page_headers(request.headers["host"])
+    return FileResponse(PAGES[request.url.path], media_type="text/html; charset=utf-8", headers=headers)
 
 
 def _session(rules: AccessRules) -> Endpoint:
@@ -135,4 +152,4 @@ async def _asset(request: Request) -> Response:
     if name not in ASSETS:
         return refusal(404, "not_found", f"There is no {request.url.path} here.", request.url.path)
     headers = {"x-content-type-options": "nosniff", "cache-control": "no-cache"}
-    return FileResponse(PAGE.with_name(name), media_type=ASSETS[name], headers=headers)
+    return FileResponse(STATIC / name, media_type=ASSETS[name], headers=headers)

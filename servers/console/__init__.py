@@ -1,38 +1,42 @@
-"""The console page's files and the headers they are sent with; static, without a build step.
+"""The console's and the test page's files and the headers they are sent with; static, without a build step.
 
-Does not know the protocol: the page itself speaks it from the browser.
+Does not know the protocol: the pages themselves speak it from the browser.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["ASSETS", "PAGE", "page_headers"]
+__all__ = ["ASSETS", "PAGES", "STATIC", "page_headers"]
 
-PAGE = Path(__file__).with_name("static") / "index.html"
+STATIC = Path(__file__).with_name("static")
+
+PAGES = {"/": STATIC / "index.html", "/test": STATIC / "test.html"}
+"""The pages by their path: the console, and the checks of both servers."""
+
+_MEDIA_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 
 ASSETS = {
-    "console.js": "text/javascript; charset=utf-8",
-    "connection.js": "text/javascript; charset=utf-8",
-    "console.css": "text/css; charset=utf-8",
+    path.name: _MEDIA_TYPES[path.suffix] for path in sorted(STATIC.iterdir()) if path.suffix in _MEDIA_TYPES
 }
-"""The files beside the page and their media types; nothing else is served from the folder."""
+"""The scripts and styles beside the pages and their media types; nothing else is served from the folder."""
 
 
 def page_headers(host: str) -> dict[str, str]:
-    """The headers of the page for a browser that reached us as `host` (a Host field that was already judged).
+    """The headers of a page for a browser that reached us as `host` (a Host field that was already judged).
 
-    Scripts and styles come from this server only, nothing inline; sockets and requests go to this server
-    and to loopback, where the other server is, also behind an SSH tunnel.
+    Scripts and styles come from this server only, nothing inline; sockets and requests go to the machine that
+    sent the page, where the other server is on another port, and to loopback, for a tunnel to it.
     """
-    names = ("localhost", "127.0.0.1")
-    loopback = " ".join(f"{scheme}://{name}:*" for scheme in ("ws", "http") for name in names)
+    reached = "" if host.startswith("[") else host.partition(":")[0]  # a policy cannot name IPv6 addresses
+    names = dict.fromkeys(("localhost", "127.0.0.1", *filter(None, [reached])))
+    sources = " ".join(f"{scheme}://{name}:*" for scheme in ("ws", "http") for name in names)
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self' data:",
-        "connect-src": f"'self' ws://{host} {loopback}",
+        "connect-src": f"'self' {sources}",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",
@@ -43,4 +47,5 @@ def page_headers(host: str) -> dict[str, str]:
         "referrer-policy": "no-referrer",
         "cross-origin-opener-policy": "same-origin",
         "cache-control": "no-cache",
+        "vary": "Accept",
     }

@@ -1,0 +1,132 @@
+// The try-out of the inference server: texts in, vectors, their likeness and where the time went out.
+
+import { byId, copyButton, h, milliseconds, say } from "/console/dom.js";
+import { ask } from "/console/health.js";
+import { embeddingsCurl, embeddingsPython } from "/console/snippets.js";
+import { cosines, largestDifference, norm } from "/console/vectors.js";
+
+const MOST_TEXTS = 32;
+const SHOWN_VALUES = 4;
+
+export function makeInference(stack) {
+  const form = byId("embed-form");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = byId("embed");
+    button.disabled = true;
+    await embed(stack);
+    button.disabled = false;
+  });
+}
+
+function readTexts() {
+  return byId("texts").value.split("\n").map((line) => line.trim()).filter(Boolean);
+}
+
+async function embed(stack) {
+  const note = byId("embed-note");
+  const server = stack.find("inference");
+  const texts = readTexts();
+  if (!texts.length || texts.length > MOST_TEXTS) {
+    say(note, `Write 1 to ${MOST_TEXTS} texts, one on each line.`, true);
+    return;
+  }
+  say(note, "Embedding…");
+  try {
+    const batch = await embedTogether(server, stack.token, texts);
+    // The one who asks for a text alone is told its own tokens, and whether it was cut.
+    const alone = await Promise.all(texts.map((text) => server.request("embeddings", { text })));
+    show(texts, batch, alone.map(({ reply }) => reply), server);
+    say(note, "");
+  } catch (error) {
+    say(note, `${server.name}: ${error.message}`, true);
+  }
+}
+
+// All texts in one request over HTTP, whose headers tell how the time was spent.
+async function embedTogether(server, token, texts) {
+  const started = performance.now();
+  const body = JSON.stringify({ model: server.stats?.model ?? "all-MiniLM-L6-v2", input: texts, encoding_format: "float" });
+  const headers = { "content-type": "application/json" };
+  const response = await reached(server, ask(server.url, "/v1/embeddings", token, { method: "POST", headers, body }));
+  const reply = await response.json();
+  if (!response.ok) throw new Error(reply.error?.message ?? `status ${response.status}`);
+  const spent = (name) => Number(response.headers.get(`x-${name}-time`) ?? 0);
+  const parts = { queue: spent("queue"), tokenise: spent("tokenization"), infer: spent("inference") };
+  const total = performance.now() - started;
+  const other = Math.max(0, spent("total") - parts.queue - parts.tokenise - parts.infer);
+  return {
+    model: reply.model,
+    tokens: reply.usage.total_tokens,
+    vectors: reply.data.map(({ embedding }) => embedding),
+    parts: { ...parts, server: other, transport: Math.max(0, total - spent("total")) },
+    total,
+  };
+}
+
+async function reached(server, sending) {
+  try {
+    return await sending;
+  } catch (error) {
+    throw new Error(server.reason || error.message, { cause: error });
+  }
+}
+
+function show(texts, batch, alone, server) {
+  const result = { model: batch.model, texts, embeddings: batch.vectors };
+  byId("embed-result").replaceChildren(
+    h("div", { className: "row" },
+      copyButton("Copy as Python", () => embeddingsPython(server.url, texts)),
+      copyButton("Copy as curl", () => embeddingsCurl(server.url, texts)),
+      copyButton("Copy as JSON", () => JSON.stringify(result))),
+    timeSplit(batch),
+    vectorTable(texts, batch.vectors, alone),
+    ...(texts.length > 1 ? [matrix(cosines(batch.vectors))] : []),
+  );
+}
+
+function timeSplit({ parts, total, tokens, vectors }) {
+  const bar = h("div", { className: "split", "aria-hidden": "true" }, Object.entries(parts).map(([name, ms]) => {
+    const piece = h("span", { className: `part-${name}` });
+    piece.style.flexGrow = ms;
+    return piece;
+  }));
+  const legend = h("ul", { className: "legend" }, Object.entries(parts).map(([name, ms]) =>
+    h("li", { className: `part-${name}` }, `${name} ${milliseconds(ms)}`)));
+  const count = vectors.length === 1 ? "1 text" : `${vectors.length} texts in one batch`;
+  return h("figure", { className: "times" },
+    h("figcaption", {}, `${milliseconds(total)} for ${count}, ${tokens} tokens`), bar, legend);
+}
+
+function vectorTable(texts, vectors, alone) {
+  const rows = texts.map((text, place) => {
+    const vector = vectors[place];
+    const { usage, truncated, embeddings } = alone[place];
+    const values = vector.slice(0, SHOWN_VALUES).map((value) => value.toFixed(4)).join(" ");
+    const cells = [vector.length, norm(vector).toFixed(4), usage.tokens, truncated ? "yes, cut" : "no", `${values} …`];
+    return {
+      row: h("tr", {}, h("th", { scope: "row" }, `${place + 1}. ${text}`), cells.map((cell) => h("td", {}, String(cell)))),
+      difference: largestDifference(vector, embeddings),
+    };
+  });
+  const heads = ["text", "dims", "norm", "tokens", "truncated", "first values"];
+  const most = Math.max(...rows.map(({ difference }) => difference));
+  return h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "Vectors" },
+    h("table", {}, h("caption", {}, `Vectors; alone and in the batch they differ by at most ${most.toExponential(1)}`),
+      h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("tbody", {}, rows.map(({ row }) => row))));
+}
+
+function matrix(similarities) {
+  const numbers = similarities.map((_, place) => String(place + 1));
+  const body = similarities.map((row, place) => h("tr", {}, h("th", { scope: "row" }, numbers[place]),
+    row.map((similarity) => {
+      const cell = h("td", { className: "heat" }, similarity.toFixed(3));
+      cell.style.setProperty("--share", Math.max(0, similarity).toFixed(3));
+      return cell;
+    })));
+  return h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "Cosine similarity" },
+    h("table", { className: "matrix" }, h("caption", {}, "Cosine similarity, by the numbers of the texts"),
+      h("thead", {}, h("tr", {}, h("td", {}), numbers.map((number) => h("th", { scope: "col" }, number)))),
+      h("tbody", {}, body)));
+}
