@@ -145,6 +145,8 @@ class OutputReader:
     def __init__(self, stdout_fd: int, stderr_fd: int, log: LineSink, on_end: Callable[[], None]) -> None:
         """Start reading on the running loop; `on_end` is called once, when both pipes have ended."""
         self.stderr_tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self.on_stderr: Callable[[str], None] | None = None
+        """Hears every piece of a line of stderr too, while it is set."""
         self._log = log
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
@@ -188,5 +190,8 @@ class OutputReader:
         at = stamp(time.time())
         self._log.write([format_line(at, stream, text, is_continued) for text, is_continued in pieces])
         if stream == "stderr":
-            for text, _ in pieces[-TAIL_LINES:]:
-                self.stderr_tail.append(text[:_TAIL_LINE_CHARS].decode("utf-8", "backslashreplace"))
+            for text, _ in pieces if self.on_stderr else pieces[-TAIL_LINES:]:
+                shown = text[:_TAIL_LINE_CHARS].decode("utf-8", "backslashreplace")
+                self.stderr_tail.append(shown)
+                if self.on_stderr is not None:
+                    self.on_stderr(shown)

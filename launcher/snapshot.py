@@ -149,13 +149,17 @@ EventDocument = TypedDict(
         "child": str,
         "from": str,
         "to": str,
+        "cause": str,
         "reason": "str | None",
         "detail": str,
         "generation": int,
         "pid": "int | None",
+        "diagnosis": "str | None",
     },
 )
-"""One state change: `detail` is a sentence for people, `reason` a word for programs."""
+"""One state change: `detail` is a sentence for people, `cause` a word for programs, `reason` the child's
+reason after it; `diagnosis` is the bundle of a child that hung.
+"""
 
 
 def worst_state(states: Iterable[State]) -> State:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import __version__
+from launcher.children.diagnosing import Diagnostician
 from launcher.children.oom import OomCounter
 from launcher.children.parent import Parent
 from launcher.children.runtime import ChildRuntime, Surroundings
@@ -102,6 +103,7 @@ class Supervisor:
             journal=self._write_journal,
             peers=self._peers,
             oom=OomCounter.of_this_process(),
+            diagnostician=Diagnostician(self._parent, self._logs),
         )
         self._reconciler = Reconciler(self._stack, config_path, os.environ, self._make_runtime)
         commands = Commands(self._stack, self._reconciler, self._publisher, self.status, self._end_within)
@@ -219,6 +221,7 @@ class Supervisor:
             child.close()
             for held in child.prepared.sockets:
                 held.close()
+        self._around.diagnostician.close()
         self._parent.close()
         self._write_journal()
 

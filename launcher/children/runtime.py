@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from launcher.children.diagnosing import Diagnostician, HungChild
 from launcher.children.environment import ChildFacts, build_argv, build_environment
 from launcher.children.oom import OomCounter
 from launcher.children.parent import Parent
@@ -21,7 +22,6 @@ from launcher.children.probe import build_probe
 from launcher.children.senses import Senses
 from launcher.children.usage import Usage
 from launcher.configuration.models import Service
-from launcher.diagnosis import write_diagnosis
 from launcher.lifecycle_values import (
     CancelTimer,
     Child,
@@ -46,6 +46,7 @@ from launcher.logs.line_format import stamp
 from launcher.notify import NotifySocket
 from launcher.planning.preflight import PreparedChild
 from launcher.processes import ExitStatus, ProcessTree
+from launcher.procfs import read_stat
 from launcher.restart_policy import Outcome
 from launcher.spawning import SpawnError, SpawnRequest
 
@@ -64,6 +65,7 @@ class Surroundings:
     journal: Callable[[], None]
     peers: Callable[[], Mapping[str, str]]
     oom: OomCounter
+    diagnostician: Diagnostician
 
 
 @dataclass
@@ -94,11 +96,12 @@ class ChildRuntime:
     spawned_at: float | None = None
     tree: ProcessTree | None = None
     nonce: str = ""
+    diagnosis: str | None = None
+    """The bundle of the generation that was last looked at, until the next one is spawned."""
     _notify: NotifySocket | None = None
     _output: OutputReader | None = None
     _timer: asyncio.TimerHandle | None = None
     _environ: Mapping[str, str] = field(default_factory=dict)
-    _diagnosis: str | None = None
 
     def __post_init__(self) -> None:
         self.senses = Senses(self._post, self.around.changed)
@@ -118,8 +121,7 @@ class ChildRuntime:
             case StopProbe():
                 self.senses.stop_probe()
             case Diagnose(why):
-                self._diagnose(why)
-                self._post(Diagnosed(self.life.generation))
+                self.around.tasks.create_task(self._diagnose(why), name=f"diagnose {self.name}")
             case Terminate() if self.tree is not None:
                 self.tree.terminate(signal.Signals[f"SIG{self.service.stop.signal}"])
             case Kill() if self.tree is not None:
@@ -144,7 +146,7 @@ class ChildRuntime:
 
     async def _spawn(self, generation: int) -> None:
         self.senses.begin(generation)
-        self.usage, self._diagnosis = None, None
+        self.usage, self.diagnosis = None, None
         try:
             request = self._build_request(generation)
             born = await self.around.parent.start(
@@ -243,22 +245,36 @@ class ChildRuntime:
         self, outcome: Outcome, status: ExitStatus, after_s: float | None, tail: Sequence[str]
     ) -> None:
         self.exits_total += 1
-        self.last_exit = LastExit(outcome, status, stamp(time.time()), after_s, tail, self._diagnosis)
+        self.last_exit = LastExit(outcome, status, stamp(time.time()), after_s, tail, self.diagnosis)
 
-    def _diagnose(self, why: str) -> None:
-        if self.tree is None:
-            return
-        tail = () if self._output is None else self._output.stderr_tail
-        folder = self.around.logs / "diagnosis"
-        try:
-            path = write_diagnosis(
-                folder, self.name, self.life.generation, why, self.tree.members(), tail, time.time()
-            )
-        except OSError as error:
-            self.log.mark(f"no diagnosis could be written: {error}")
-            return
-        self._diagnosis = str(path)
-        self.log.mark(f"about to be ended: {why}; see {path}")
+    async def _diagnose(self, why: str) -> None:
+        generation, hung = self.life.generation, self._as_hung(why)
+        if hung is not None:
+            try:
+                self.diagnosis = str(await self.around.diagnostician.examine(hung))
+            except OSError as error:
+                self.log.mark(f"no diagnosis could be written: {error}")
+            else:
+                self.log.mark(f"about to be ended: {why}; see {self.diagnosis}")
+        self._post(Diagnosed(generation))
+
+    def _as_hung(self, why: str) -> HungChild | None:
+        """The child as whoever looks at it needs it; None when its leader has just ended."""
+        leader = None if self.tree is None else read_stat(self.tree.pid)
+        if self.tree is None or leader is None or leader.started_ticks != self.tree.started_ticks:
+            return None
+        return HungChild(
+            name=self.name,
+            generation=self.life.generation,
+            why=why,
+            leader=leader,
+            members=self.tree.members(),
+            dumps_stacks=self.service.server is not None,
+            output=self._output,
+            settings=self.service.options,
+            environ=self._environ,
+            gpus=None,
+        )
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -83,6 +83,12 @@ def read_last(
     return newest_first[::-1]
 
 
+def read_last_of_child(folder: Path, child: str, count: int) -> list[LogLine]:
+    """The last `count` lines of exactly this child, oldest first."""
+    files = log_files(folder).get(child, [])
+    return list(islice(_backwards(child, _pieces(files, None)), count))[::-1]
+
+
 def read_previous_generation(folder: Path, names: Collection[str], wanted: LogFilter) -> Iterator[LogLine]:
     """The lines of the generation before the current one, per child, merged by time.
 

@@ -20,7 +20,7 @@ from launcher.errors import NoSuchService
 from launcher.lifecycle import step
 from launcher.lifecycle_values import Child, Event, RestartRequested, StartRequested, StopRequested
 from launcher.logs.line_format import stamp
-from launcher.running.change_text import describe_change
+from launcher.running.change_text import cause_of, describe_change
 from launcher.running.journal import JournalEntry
 from launcher.running.ordering import AT_REST, Seen, missing_dependencies
 from launcher.running.orders import Orders
@@ -157,16 +157,19 @@ class Stack:
         for effect in effects:
             child.perform(effect)
         if after.state != before.state or after.generation != before.generation:
-            self._announce(child, before, after, now)
+            self._announce(child, before, event, now)
         if after != before:
             self.publisher.changed()
             self._follow_orders()
 
-    def _announce(self, child: ChildRuntime, before: Child, after: Child, now: float) -> None:
+    def _announce(self, child: ChildRuntime, before: Child, event: Event, now: float) -> None:
         """Say a change once: as an event for programs, as a line for people."""
+        after = child.life
         retry_s = None if after.state != "backoff" or after.due_at is None else after.due_at - now
         missing = self.missing_for(child.service)
         detail = describe_change(before, after, missing, retry_s)
+        if child.diagnosis is not None and after.state in ("backoff", "failed"):
+            detail += f"; what it was doing: {child.diagnosis}"
         self.publisher.record(
             {
                 "revision": self.publisher.next_revision(),
@@ -175,10 +178,12 @@ class Stack:
                 "child": child.name,
                 "from": before.state,
                 "to": after.state,
+                "cause": cause_of(event, after),
                 "reason": after.reason,
                 "detail": detail,
                 "generation": after.generation,
                 "pid": after.pid,
+                "diagnosis": child.diagnosis,
             }
         )
         if after.state != "waiting" or missing:

@@ -1,4 +1,4 @@
-"""launcher.children.usage, diagnosis and publisher."""
+"""launcher.children.usage and publisher."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from launcher.children.usage import UsageMeter, own_rss_bytes
-from launcher.diagnosis import write_diagnosis
 from launcher.procfs import read_stat
 from launcher.running.publisher import Publisher
 from launcher.snapshot import EventDocument
@@ -62,20 +61,6 @@ def test_own_memory_is_known() -> None:
     assert rss > 1_000_000
 
 
-def test_diagnosis_names_threads_and_last_lines(tmp_path: Path) -> None:
-    """A bundle says why, what each thread waits in, and the last lines; old ones fall away."""
-    me = read_stat(os.getpid())
-    assert me is not None
-    for generation in range(8):
-        path = write_diagnosis(tmp_path, "a", generation, "it hung", [me], ["last", "words"], generation)
-    text = path.read_text()
-    assert "why: it hung" in text
-    assert f"process {os.getpid()}" in text
-    assert f"thread {os.getpid()}" in text
-    assert text.rstrip().endswith("last\n  words")
-    assert len(list(tmp_path.iterdir())) == 5
-
-
 def event(revision: int) -> EventDocument:
     """An event about nothing."""
     return {
@@ -85,10 +70,12 @@ def event(revision: int) -> EventDocument:
         "child": "a",
         "from": "stopped",
         "to": "starting",
+        "cause": "start_requested",
         "reason": None,
         "detail": "",
         "generation": 1,
         "pid": None,
+        "diagnosis": None,
     }
 
 

@@ -9,8 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.lifecycle_values import Child, DependenciesMet, RestartRequested, Rules, StopRequested
-from launcher.running.change_text import describe_change
+from launcher.lifecycle_values import (
+    Child,
+    DependenciesMet,
+    Event,
+    GroupEmptied,
+    LimitExceeded,
+    ProbeFailed,
+    RestartRequested,
+    Rules,
+    StartRequested,
+    StopRequested,
+    TimerFired,
+)
+from launcher.restart_policy import Outcome
+from launcher.running.change_text import cause_of, describe_change
 from launcher.running.ordering import Seen, free_to_stop, missing_dependencies, with_dependencies
 from launcher.running.orders import Orders
 from launcher.snapshot import State
@@ -108,3 +121,25 @@ def test_every_state_has_a_sentence(state: State) -> None:
         assert text == "exit code 1; next try in 1.5 s (failure 2 of 5)"
     if state == "waiting":
         assert text == "for memory"
+
+
+CHARGED = replace(UP, state="stopping", charge=Outcome("unhealthy"))
+
+
+@pytest.mark.parametrize(
+    ("event", "after", "cause"),
+    [
+        (StartRequested(), replace(UP, state="starting"), "start_requested"),
+        (TimerFired("backoff", 1), replace(UP, state="starting"), "restart_policy"),
+        (TimerFired("startup", 1), replace(CHARGED, charge=Outcome("startup_timeout")), "startup_timeout"),
+        (ProbeFailed(1, "silent"), replace(UP, state="unhealthy"), "probe_failed"),
+        (ProbeFailed(1, "silent"), CHARGED, "unhealthy"),
+        (LimitExceeded(1, "x", "vram_limit"), CHARGED, "vram_limit"),
+        (GroupEmptied(1), replace(CHARGED, state="backoff"), "unhealthy"),
+        (GroupEmptied(1), replace(UP, state="stopped", desired_up=False), "stop_requested"),
+        (GroupEmptied(1), replace(UP, state="starting", desired_up=True), "restart_requested"),
+    ],
+)
+def test_every_change_has_a_cause(event: Event, after: Child, cause: str) -> None:
+    """A word that programs can count."""
+    assert cause_of(event, after) == cause
