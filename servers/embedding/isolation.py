@@ -31,12 +31,14 @@ class NotFinite(EngineError):
 class Computed:
     """A batch's raw vectors by place; the places in `failures` hold nothing of use.
 
-    `ran_out_of_memory` says that a part of the batch did not fit the device at first.
+    `ran_out_of_memory` says that a part of the batch did not fit the device at first; `bisections` counts
+    how often a part of it was computed again in halves.
     """
 
     vectors: Vectors
     failures: dict[int, Exception] = field(default_factory=dict)
     ran_out_of_memory: bool = False
+    bisections: int = 0
 
 
 def forward_isolated(engine: Engine, batch: Sequence[Tokens]) -> Computed:
@@ -70,6 +72,7 @@ def _halve(
     if len(places) == 1:
         computed.failures[places.start] = error
         return
+    computed.bisections += 1
     middle = len(places) // 2
     _compute(engine, batch, places[:middle], computed)
     _compute(engine, batch, places[middle:], computed)

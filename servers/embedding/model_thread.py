@@ -12,16 +12,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from servers.embedding.batching import Backlog, Throughput, budget_tokens, padded_tokens
-from servers.embedding.engine import Engine, EngineBroken, OnPhase
+from servers.embedding.batching import Backlog, padded_tokens
+from servers.embedding.engine import Engine, EngineBroken, OnPhase, Vectors
 from servers.embedding.isolation import Computed, forward_isolated
-from servers.embedding.pending import PendingText, is_wanted
+from servers.embedding.pace import Pace
+from servers.embedding.pending import QueuedText
 from servers.embedding.vectors import normalise
 
 logger = logging.getLogger(__name__)
 
 WARMUP_TEXTS: Final = ("The quick brown fox jumps over the lazy dog. " * 3,) * 8
-"""Computed once before the engine is called ready, so that the first client does not pay for it."""
+"""Computed before the engine is called ready, so that the first client does not pay for it."""
+
+WARMUP_SIZES: Final = (8, 1, 8, 1, 8)
+"""The first warms the library up; the others tell a batch's fixed cost from that of its tokens."""
 
 _LOWEST_CEILING: Final = 16
 _CEILING_GROWTH: Final = 1.05
@@ -33,10 +37,17 @@ class LoadAbandoned(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FinishedBatch:
-    """What one batch came to; instants are `loop.time()`. Rows of requests are already filled in."""
+    """What one batch came to; instants are `loop.time()`. `raw` and `unit` hold a row for each of `texts`.
 
-    texts: Sequence[PendingText]
+    `expired` counts texts whose deadline had passed when the batch began.
+    """
+
+    texts: Sequence[QueuedText]
+    raw: Vectors
+    unit: Vectors
     failures: dict[int, Exception]
+    bisections: int
+    expired: int
     started_at: float
     finished_at: float
     padded_tokens: int
@@ -75,8 +86,8 @@ class ModelThread:
         self._loop = asyncio.get_running_loop()
         self._max_batch_tokens = max_batch_tokens
         self._ceiling = float(max_batch_tokens)
-        self._throughput = Throughput()
-        self._backlog: Backlog[PendingText] = Backlog()
+        self._pace = Pace()
+        self._backlog: Backlog[QueuedText] = Backlog()
         self._changed = threading.Condition()
         self._is_closing = False
         self._busy_since: float | None = None
@@ -86,19 +97,19 @@ class ModelThread:
         """Start loading."""
         self._thread.start()
 
-    def put(self, texts: Sequence[PendingText]) -> None:
-        """Queue texts, which the thread takes as soon as it is free."""
+    def put(self, texts: Sequence[QueuedText]) -> None:
+        """Queue texts, which the thread takes as soon as it is free; may be called from any thread."""
         with self._changed:
-            for text in texts:
-                self._backlog.put(text)
-            self._changed.notify()
+            if not self._is_closing:
+                self._backlog.put(texts)
+                self._changed.notify()
 
-    def close(self) -> list[PendingText]:
-        """Ask the thread to end after the batch at hand; return what it will not compute any more."""
+    def close(self) -> None:
+        """Ask the thread to end after the batch at hand; what is queued is not computed any more."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-            return self._backlog.drain()
+            self._backlog.drain()
 
     @property
     def waiting(self) -> int:
@@ -117,7 +128,7 @@ class ModelThread:
         try:
             engine = self._load(self._tell_phase)
             self._warm_up(engine)
-            self._tell(self._listener.on_loaded, engine, self._throughput.tokens_per_s)
+            self._tell(self._listener.on_loaded, engine, self._pace.tokens_per_s)
             self._serve(engine)
         except BaseException as raised:
             # Whatever ends this thread, somebody waits for its answers and must hear of it.
@@ -130,59 +141,81 @@ class ModelThread:
     def _warm_up(self, engine: Engine) -> None:
         self._tell_phase("warmup", 0.9)
         batch = engine.tokenize(WARMUP_TEXTS)
-        for _ in range(2):
+        for texts in WARMUP_SIZES:
             began = self._loop.time()
-            computed = forward_isolated(engine, batch)
+            computed = forward_isolated(engine, batch[:texts])
             if computed.failures:
                 raise EngineBroken("the model cannot embed a plain sentence") from computed.failures[0]
-            seconds = self._loop.time() - began
-        self._throughput.update(sum(len(tokens) for tokens in batch), seconds)
+            tokens, seconds = sum(len(each) for each in batch[:texts]), self._loop.time() - began
+            if texts != WARMUP_SIZES[0]:
+                self._pace.update(tokens, seconds)
 
     def _serve(self, engine: Engine) -> None:
         while batch := self._next_batch():
-            self._busy_since = self._loop.time()
-            finished = self._compute(engine, batch, self._busy_since)
+            self._tell(self._listener.on_batch, self._compute(engine, batch))
             self._busy_since = None
-            self._tell(self._listener.on_batch, finished)
 
-    def _next_batch(self) -> list[PendingText]:
-        """Return the next batch once there is one; an empty list when the thread shall end."""
+    def _next_batch(self) -> list[QueuedText]:
+        """Return the next batch once there is one; an empty list when the thread shall end.
+
+        A batch is not formed ahead of its time: on a CPU that costs less than one part in a hundred of
+        computing it, and a text that comes in meanwhile would have to wait for a whole batch more.
+        """
         with self._changed:
             while not self._is_closing:
-                batch = self._backlog.take(self._budget(), is_wanted)
+                now = self._loop.time()
+                taken = self._take(now)
+                # Two entries of one shared text may be in the same batch; one of them stands for both.
+                batch = [text for text in taken if text.shared.take()]
                 if batch:
                     return batch
-                self._changed.wait()
+                if not taken:
+                    self._changed.wait()
             return []
 
-    def _budget(self) -> int:
-        return budget_tokens(self._throughput.tokens_per_s, int(self._ceiling))
+    def _take(self, now: float) -> list[QueuedText]:
+        # What cannot be ready in time even alone is not begun either.
+        soonest = now + self._pace.batch_seconds(1)
+        return self._backlog.take(lambda bulk: self._budget(bulk, now), lambda text: text.is_wanted(soonest))
 
-    def _compute(self, engine: Engine, batch: list[PendingText], started_at: float) -> FinishedBatch:
-        budget = self._budget()
+    def _budget(self, bulk: bool, now: float) -> int:
+        return self._pace.budget_tokens(int(self._ceiling), bulk=bulk, now=now)
+
+    def _compute(self, engine: Engine, batch: list[QueuedText]) -> FinishedBatch:
+        started_at = self._busy_since = self._loop.time()
+        budget = self._budget(batch[0].bulk, started_at)
         computed = forward_isolated(engine, [text.tokens for text in batch])
         if len(computed.failures) == len(batch):
             _prove_alive(engine, computed)
+        unit = normalise(computed.vectors)
         finished_at = self._loop.time()
-        _fill_rows(batch, computed)
-        self._learn(batch, computed, finished_at - started_at)
+        self._learn(batch, computed, started_at, finished_at)
         return FinishedBatch(
             texts=batch,
+            raw=computed.vectors,
+            unit=unit,
             failures=computed.failures,
+            bisections=computed.bisections,
+            expired=sum(text.request.is_expired(started_at) for text in batch),
             started_at=started_at,
             finished_at=finished_at,
             padded_tokens=padded_tokens(batch),
             budget_tokens=budget,
-            tokens_per_s=self._throughput.tokens_per_s,
+            tokens_per_s=self._pace.tokens_per_s,
         )
 
-    def _learn(self, batch: list[PendingText], computed: Computed, seconds: float) -> None:
+    def _learn(
+        self, batch: list[QueuedText], computed: Computed, started_at: float, finished_at: float
+    ) -> None:
+        if not batch[0].bulk:
+            self._pace.note_interactive(finished_at - started_at, finished_at)
         if computed.ran_out_of_memory:
             self._ceiling = max(_LOWEST_CEILING, padded_tokens(batch) / 2)
             logger.warning("the device ran out of memory; batches now have %d tokens", self._ceiling)
             return
         self._ceiling = min(float(self._max_batch_tokens), self._ceiling * _CEILING_GROWTH)
-        self._throughput.update(sum(text.length for text in batch), seconds)
+        if not computed.bisections:
+            self._pace.update(sum(text.length for text in batch), finished_at - started_at)
 
     def _tell_phase(self, phase: str, progress: float | None) -> None:
         if self._is_closing:
@@ -202,10 +235,3 @@ def _prove_alive(engine: Engine, computed: Computed) -> None:
     canary = forward_isolated(engine, engine.tokenize(WARMUP_TEXTS[:1]))
     if canary.failures:
         raise EngineBroken("nothing can be computed any more") from computed.failures[0]
-
-
-def _fill_rows(batch: Sequence[PendingText], computed: Computed) -> None:
-    unit = normalise(computed.vectors)
-    for row, text in enumerate(batch):
-        source = unit if text.request.normalize else computed.vectors
-        text.request.vectors[text.place] = source[row]

@@ -1,45 +1,46 @@
-"""Requests that wait for vectors, and the texts they consist of.
+"""Requests that wait for vectors, the texts they consist of, and texts that several of them wait for.
 
-It decides when a request is complete and what becomes of it when one of its texts fails or nobody waits any
-more. The event loop owns a `PendingRequest`; the model thread only reads `is_wanted` and writes rows of
-`vectors` that the loop does not look at before they are reported done.
+It decides when a request is complete, what becomes of it when one of its texts fails or nobody waits any
+more, and that a text which is already on its way is computed once for all who ask for it. The event loop
+owns all of it; of the rest, the tokenizer threads read `texts`, and the model thread reads `is_wanted` and
+takes entries.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from servers.embedding.engine import Tokens, Vectors
 
 
-class TextFailed(Exception):
-    """One text of a request has no vector; `place` counts from 0, the cause is the engine's error."""
-
-    def __init__(self, place: int) -> None:
-        """Remember which text it was."""
-        super().__init__(place)
-        self.place = place
-
-    def __str__(self) -> str:
-        """Name the text."""
-        return f"text {self.place} could not be embedded"
-
-
 class PendingRequest:
-    """Texts that were admitted together and are answered together."""
+    """Texts that were admitted together and are answered together; instants are `loop.time()`, in seconds."""
 
-    def __init__(self, texts: int, dimensions: int, *, normalize: bool, bulk: bool, queued_at: float) -> None:
-        """Wait for `texts` vectors; instants are `loop.time()`, in seconds."""
-        self.vectors: Vectors = np.empty((texts, dimensions), dtype=np.float32)
-        self.normalize = normalize
-        self.bulk = bulk
-        self.queued_at = queued_at
+    def __init__(
+        self,
+        texts: Sequence[str],
+        dimensions: int,
+        *,
+        normalize: bool = True,
+        truncate: bool = True,
+        bulk: bool = False,
+        client: Hashable = None,
+        deadline: float | None = None,
+    ) -> None:
+        """Wait for the vectors of `texts`, each of `dimensions` numbers."""
+        loop = asyncio.get_running_loop()
+        self.texts = texts
+        self.normalize, self.truncate, self.bulk = normalize, truncate, bulk
+        self.client, self.deadline = client, deadline
+        self.tokens: list[Tokens] = []
+        self.shared: list[SharedText] = []
+        self.vectors: Vectors = np.empty((len(texts), dimensions), dtype=np.float32)
+        self.began_at = self.queued_at = self.finished_at = loop.time()
         self.started_at: float | None = None
-        self.finished_at = queued_at
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._missing = texts
+        self.done: asyncio.Future[None] = loop.create_future()
+        self._missing = len(texts)
         self._departed = False
 
     @property
@@ -51,14 +52,22 @@ class PendingRequest:
         """Drop whatever is still queued; idempotent."""
         self._departed = True
 
-    def report(self, texts: int, started_at: float, finished_at: float) -> None:
-        """Take note that `texts` more rows of `vectors` are filled in."""
+    def is_expired(self, now: float) -> bool:
+        """Tell whether the deadline has passed at `now`."""
+        return self.deadline is not None and now >= self.deadline
+
+    def receive(self, place: int, vector: Vectors) -> None:
+        """Take the vector of the text at `place`; the last one answers the request."""
+        self.vectors[place] = vector
+        self._missing -= 1
+        if self._missing == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def note_batch(self, started_at: float, finished_at: float) -> None:
+        """Take note of a batch with some of its texts."""
         if self.started_at is None:
             self.started_at = started_at
         self.finished_at = finished_at
-        self._missing -= texts
-        if self._missing == 0 and not self.done.done():
-            self.done.set_result(None)
 
     def fail(self, error: BaseException) -> None:
         """Answer with `error` at once; what is still queued is dropped."""
@@ -67,13 +76,33 @@ class PendingRequest:
             self.done.set_exception(error)
 
 
+@dataclass(slots=True, eq=False)
+class SharedText:
+    """One text that is on its way, for everybody who waits for it; `is_taken` once it is in a batch."""
+
+    text: str
+    waiters: list[tuple[PendingRequest, int]] = field(default_factory=list)
+    is_taken: bool = False
+
+    def take(self) -> bool:
+        """Claim the text for a batch; False if another batch, or another entry of this one, has it."""
+        if self.is_taken:
+            return False
+        self.is_taken = True
+        return True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class PendingText:
-    """One text in the queue: its tokens, and where its vector belongs."""
+class QueuedText:
+    """One text of one request in the queue. A shared text has an entry of each request that waits for it.
+
+    So whoever's turn comes first has it computed, and neither a slow lane nor a departure of one holds the
+    others up.
+    """
 
     tokens: Tokens
     request: PendingRequest
-    place: int
+    shared: SharedText
 
     @property
     def length(self) -> int:
@@ -85,12 +114,51 @@ class PendingText:
         """Whether it waits in the bulk lane."""
         return self.request.bulk
 
+    @property
+    def client(self) -> Hashable:
+        """Whose text it is."""
+        return self.request.client
 
-def is_wanted(text: PendingText) -> bool:
-    """Tell whether somebody still waits for this text."""
-    return not text.request.is_departed
+    def is_wanted(self, now: float) -> bool:
+        """Tell whether somebody still waits, in time, for what nobody has begun to compute."""
+        return not (self.shared.is_taken or self.request.is_departed or self.request.is_expired(now))
 
 
-def texts_of(request: PendingRequest, tokens: Sequence[Tokens]) -> list[PendingText]:
-    """Return the queue's entries for a request's texts, in order."""
-    return [PendingText(each, request, place) for place, each in enumerate(tokens)]
+class TextsUnderway:
+    """The texts that are queued or computed just now, by their text; used on the event loop only."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._underway: dict[str, SharedText] = {}
+        self.joined = 0
+
+    def __len__(self) -> int:
+        """Return how many different texts are on their way."""
+        return len(self._underway)
+
+    def join(self, request: PendingRequest) -> None:
+        """Fill `request.shared`: a text that is on its way is waited for together."""
+        for place, text in enumerate(request.texts):
+            shared = self._underway.get(text)
+            if shared is None:
+                shared = self._underway[text] = SharedText(text)
+            else:
+                self.joined += 1
+            shared.waiters.append((request, place))
+            request.shared.append(shared)
+
+    def leave(self, request: PendingRequest) -> None:
+        """Wait no longer for any text of `request`; texts that nobody waits for are forgotten."""
+        for shared in request.shared:
+            shared.waiters = [waiter for waiter in shared.waiters if waiter[0] is not request]
+            if not shared.waiters:
+                self._forget(shared)
+
+    def finish(self, shared: SharedText) -> Sequence[tuple[PendingRequest, int]]:
+        """Return who waits for a text that has been computed; newcomers have it computed again."""
+        self._forget(shared)
+        return shared.waiters
+
+    def _forget(self, shared: SharedText) -> None:
+        if self._underway.get(shared.text) is shared:
+            del self._underway[shared.text]

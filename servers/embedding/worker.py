@@ -6,25 +6,25 @@ vectors, its deadline or its caller's departure. Batches and the model itself be
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, ClassVar, Final
 from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from servers.embedding.admission import Admission, Permit
-from servers.embedding.embedded import Embedded, Priority, Timing, refuse_cut_texts
-from servers.embedding.engine import Engine, EngineBroken, ModelInfo, OnPhase, Tokens
+from servers.embedding.desk import Desk
+from servers.embedding.embedded import Embedded, Priority, Timing
+from servers.embedding.engine import Engine, EngineBroken, ModelInfo, OnPhase
 from servers.embedding.loading import load_engine
 from servers.embedding.meter import Meter
 from servers.embedding.model_thread import FinishedBatch, LoadAbandoned, ModelThread
-from servers.embedding.pending import PendingRequest, TextFailed, texts_of
+from servers.embedding.pending import PendingRequest, QueuedText
+from servers.embedding.tokenizing import TokenizingStage
 from servers.errors import (
     DeadlineExceeded,
     InternalError,
     ModelLoading,
-    Overloaded,
+    RequestError,
     ShuttingDown,
     StartupError,
 )
@@ -34,9 +34,13 @@ __all__ = ["DeviceFailed", "Embedded", "EmbeddingWorker", "Priority", "Timing"]
 
 logger = logging.getLogger(__name__)
 
-TOKENIZER_THREADS: Final = 2
 STALL_S: Final = 120.0
 """A batch that takes longer than this means a hung device: the worker counts as dead."""
+
+INTERACTIVE_TEXTS: Final = 64
+"""A request of more texts waits in the bulk lane whatever its priority: it takes long in any case."""
+
+_SHUT_DOWN: Final = "The server shut down before this was computed."
 
 
 class DeviceFailed(StartupError):
@@ -55,15 +59,16 @@ class EmbeddingWorker:
         registry: CollectorRegistry,
         *,
         load: Callable[[EmbeddingSettings, OnPhase], Engine] = load_engine,
+        stall_s: float = STALL_S,
     ) -> None:
-        """Prepare; `load` builds the engine on the model thread and is only replaced in tests."""
+        """Prepare; `load` builds the engine on the model thread, and is replaced in tests as is `stall_s`."""
         self._settings = settings
         self._load = load
         self._meter = Meter(registry)
-        self._admission = Admission(settings.queue_items, settings.queue_tokens)
-        self._tokenizers = ThreadPoolExecutor(TOKENIZER_THREADS, thread_name_prefix="tokenize")
-        self._requests: set[PendingRequest] = set()
+        self._desk = Desk(settings.queue_items, settings.queue_tokens)
+        self._stall_s = stall_s
         self._thread: ModelThread | None = None
+        self._stage: TokenizingStage | None = None
         self._engine: Engine | None = None
         self._tokens_per_s: float | None = None
         self._failure: InternalError | None = None
@@ -76,9 +81,9 @@ class EmbeddingWorker:
         `on_phase` is called on the loop with import, load-model, warmup (and download) and a share of 0…1.
         Raises `StartupError`: `ModelMissing`, `BadSettings`, or `DeviceFailed`, which may pass by itself.
         """
-        loop = asyncio.get_running_loop()
-        self._loaded: asyncio.Future[None] = loop.create_future()
-        self._stopped: asyncio.Future[None] = loop.create_future()
+        self._loop = asyncio.get_running_loop()
+        self._loaded: asyncio.Future[None] = self._loop.create_future()
+        self._stopped: asyncio.Future[None] = self._loop.create_future()
         self._thread = ModelThread(
             lambda report: self._load(self._settings, report),
             on_phase,
@@ -108,28 +113,39 @@ class EmbeddingWorker:
         normalize: bool = True,
         priority: Priority = "interactive",
         deadline: float | None = None,
+        client: Hashable = None,
     ) -> Embedded:
         """Return the vectors of `texts` (at least one), in order.
 
         `deadline` is an instant of `loop.time()`; cancelling the awaiting task drops what is still queued.
-        Raises `Overloaded` (at once, nothing queued), `DeadlineExceeded`, `TooLarge` (with
-        `truncate=False`, a text longer than the model takes), `ModelLoading`, `ShuttingDown`, and
-        `InternalError` when the model cannot embed one of the texts (`details.text` says which) or has
-        died.
+        Clients, told apart by `client`, take turns. Raises `Overloaded` (at once, nothing queued),
+        `DeadlineExceeded`, `TooLarge` (with `truncate=False`, a text longer than the model takes),
+        `ModelLoading`, `ShuttingDown`, and `InternalError` when the model cannot embed one of the texts
+        (`details.text` says which) or has died.
         """
         engine = self._ready_engine()
-        permit = self._admit(texts, engine.info.max_input_tokens)
+        request = PendingRequest(
+            texts,
+            engine.info.dimensions,
+            normalize=normalize,
+            truncate=truncate,
+            bulk=priority == "bulk" or len(texts) > INTERACTIVE_TEXTS,
+            client=client,
+            deadline=deadline,
+        )
         try:
-            async with asyncio.timeout_at(deadline):
-                return await self._embed(engine, texts, permit, truncate, normalize, priority)
-        except TimeoutError:
-            self._meter.count_dropped("deadline")
-            raise DeadlineExceeded("The deadline passed before the vectors were ready.") from None
+            self._desk.enter(request, engine.info.max_input_tokens, self._tokens_per_s)
+            await self._computed(request)
+        except RequestError as error:
+            self._meter.count_dropped(error.code)
+            raise
         except asyncio.CancelledError:
-            self._meter.count_dropped("cancelled")
+            has_expired = request.is_expired(asyncio.get_running_loop().time())
+            self._meter.count_dropped(DeadlineExceeded.code if has_expired else "cancelled")
             raise
         finally:
-            self._admission.release(permit)
+            self._desk.leave(request)
+        return self._embedded(request)
 
     def _ready_engine(self) -> Engine:
         if self._failure is not None:
@@ -140,45 +156,29 @@ class EmbeddingWorker:
             raise ModelLoading("The model is still loading.", retry_after=1.0)
         return self._engine
 
-    def _admit(self, texts: Sequence[str], max_tokens: int) -> Permit:
-        # A token has at least one character, so this is never too little; tokenising corrects it.
-        most = sum(min(max_tokens, len(text) + 2) for text in texts)
+    async def _computed(self, request: PendingRequest) -> None:
+        """Return when every vector of `request` is there."""
+        assert self._stage is not None, "an engine exists, so its threads do"
+        self._stage.put(request)
+        if request.deadline is None:
+            await request.done
+            return
+        late = DeadlineExceeded("The deadline passed before the vectors were ready.")
+        timer = asyncio.get_running_loop().call_at(request.deadline, request.fail, late)
         try:
-            return self._admission.admit(len(texts), most, self._tokens_per_s)
-        except Overloaded:
-            self._meter.count_dropped("overloaded")
-            raise
+            await request.done
+        finally:
+            timer.cancel()
 
-    async def _embed(
-        self,
-        engine: Engine,
-        texts: Sequence[str],
-        permit: Permit,
-        truncate: bool,
-        normalize: bool,
-        priority: Priority,
-    ) -> Embedded:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        tokens = await loop.run_in_executor(self._tokenizers, engine.tokenize, texts)
-        if not truncate:
-            refuse_cut_texts(tokens, engine.info.max_input_tokens)
-        self._admission.correct(permit, sum(len(each) for each in tokens))
-        queued_at = loop.time()
-        request = PendingRequest(
-            len(texts),
-            engine.info.dimensions,
-            normalize=normalize,
-            bulk=priority == "bulk",
-            queued_at=queued_at,
-        )
-        await self._compute(request, tokens)
+    def _embedded(self, request: PendingRequest) -> Embedded:
+        started_at = request.started_at or request.queued_at
         timing = Timing(
-            queue_s=(request.started_at or queued_at) - queued_at,
-            tokenize_s=queued_at - began,
-            infer_s=request.finished_at - (request.started_at or queued_at),
+            queue_s=max(0.0, started_at - request.queued_at),
+            tokenize_s=request.queued_at - request.began_at,
+            infer_s=request.finished_at - started_at,
         )
-        self._meter.count_request(timing.queue_s, timing.tokenize_s, timing.infer_s)
+        self._meter.count_request(timing, request.finished_at - request.began_at)
+        tokens = request.tokens
         return Embedded(
             request.vectors,
             tuple(len(each) for each in tokens),
@@ -186,56 +186,56 @@ class EmbeddingWorker:
             timing,
         )
 
-    async def _compute(self, request: PendingRequest, tokens: list[Tokens]) -> None:
-        self._ready_engine()  # it may have died, or begun to close, while the texts were tokenised
+    def on_tokenized(self, request: PendingRequest) -> None:
+        """Note a request's true size; called on a tokenizer thread."""
+        request.queued_at = self._loop.time()
+        self._desk.note_tokens(request)
+
+    def on_tokens(self, entries: Sequence[QueuedText]) -> None:
+        """Queue texts; called on a tokenizer thread."""
         assert self._thread is not None, "an engine exists, so its thread does"
-        self._requests.add(request)
-        self._thread.put(texts_of(request, tokens))
-        try:
-            await request.done
-        except TextFailed as error:
-            self._meter.count_dropped("failed")
-            raise _text_failed(error) from error
-        finally:
-            request.depart()
-            self._requests.discard(request)
+        self._thread.put(entries)
+
+    def on_refused(self, request: PendingRequest, error: Exception) -> None:
+        """Answer a request whose texts cannot be tokenised as asked; called on a tokenizer thread."""
+        self._loop.call_soon_threadsafe(self._refuse, request, error)
+
+    def _refuse(self, request: PendingRequest, error: Exception) -> None:
+        if not isinstance(error, RequestError):
+            incident = uuid4().hex[:12]
+            logger.error("the tokenizer has failed (incident %s)", incident, exc_info=error)
+            error = InternalError(incident, "The text could not be tokenised")
+        request.fail(error)
 
     def on_loaded(self, engine: Engine, tokens_per_s: float | None) -> None:
         """Take the loaded engine over; called by the model thread through the loop."""
+        self._stage = TokenizingStage(engine, self)
         self._engine = engine
         self._tokens_per_s = tokens_per_s
         if not self._loaded.done():
             self._loaded.set_result(None)
 
     def on_batch(self, batch: FinishedBatch) -> None:
-        """Answer the requests that a batch completes; called by the model thread through the loop."""
+        """Hand vectors to whoever waits for them; called by the model thread through the loop."""
         self._tokens_per_s = batch.tokens_per_s
         self._meter.count_batch(batch)
-        done: dict[PendingRequest, int] = {}
-        for row, text in enumerate(batch.texts):
-            if row in batch.failures:
-                failure = TextFailed(text.place)
-                failure.__cause__ = batch.failures[row]
-                text.request.fail(failure)
-            else:
-                done[text.request] = done.get(text.request, 0) + 1
-        for request, texts in done.items():
-            request.report(texts, batch.started_at, batch.finished_at)
+        self._desk.deliver(batch)
 
     def on_stopped(self, error: BaseException | None) -> None:
         """Fail everybody who waits; called by the model thread through the loop when it ends."""
         if self._engine is None:
             self._fail_start(error or LoadAbandoned())
         elif error is not None:
-            incident = uuid4().hex[:12]
-            logger.critical("the model thread has died (incident %s)", incident, exc_info=error)
-            self._failure = InternalError(incident, "The embedding engine has died")
+            self._die("the model thread has died", error)
         self._has_stopped = True
-        reason = self._failure or ShuttingDown("The server shut down before this was computed.")
-        for request in tuple(self._requests):
-            request.fail(reason)
+        self._desk.fail_all(self._failure or ShuttingDown(_SHUT_DOWN))
         if not self._stopped.done():
             self._stopped.set_result(None)
+
+    def _die(self, what: str, error: BaseException | None = None) -> None:
+        incident = uuid4().hex[:12]
+        logger.critical("%s (incident %s)", what, incident, exc_info=error)
+        self._failure = InternalError(incident, "The embedding engine has died")
 
     def _fail_start(self, error: BaseException) -> None:
         if not self._loaded.done():
@@ -243,10 +243,18 @@ class EmbeddingWorker:
             self._loaded.set_exception(abandoned if isinstance(error, LoadAbandoned) else error)
 
     def is_alive(self) -> bool:
-        """Tell whether texts can be embedded: the thread runs and its batch has not hung."""
-        if self._engine is None or self._thread is None or self._has_stopped:
+        """Tell whether texts can be embedded: the threads run and no batch has hung.
+
+        Once they do not, everybody who waits is told so.
+        """
+        if self._thread is None or self._stage is None or self._has_stopped or self._failure is not None:
             return False
-        return self._thread.is_alive(STALL_S)
+        if self._thread.is_alive(self._stall_s) and (self._is_closing or self._stage.is_alive()):
+            return True
+        self._die(f"a thread has died, or a batch has not ended within {self._stall_s:g} s")
+        if self._failure is not None:
+            self._desk.fail_all(self._failure)
+        return False
 
     def stats(self) -> dict[str, Any]:
         """Return the worker's part of the `stats` payload (protocol.md section 5)."""
@@ -262,32 +270,26 @@ class EmbeddingWorker:
             "texts": self._meter.texts,
             "tokens": self._meter.tokens,
             "queue": {
-                "depth": self._admission.texts,
-                "limit": self._admission.max_texts,
+                "depth": self._desk.admission.texts,
+                "limit": self._desk.admission.max_texts,
                 "waiting": self._thread.waiting if self._thread else 0,
             },
             "latency_ms": self._meter.latency_ms(),
             "batch": self._meter.batch(),
+            "dropped": self._meter.dropped(),
         }
         return payload | ({"gpu": memory.as_stats()} if memory else {})
 
     async def close(self) -> None:
-        """End the thread after its current batch; what is queued is answered with `ShuttingDown`.
+        """End the threads after their current work; what is queued is answered with `ShuttingDown`.
 
-        A thread that still loads is left behind: it ends at its next phase, or with the process.
+        A thread that still loads, or whose batch has hung, is left behind: it ends with the process.
         """
         self._is_closing = True
+        if self._stage is not None:
+            self._stage.close()
+        self._desk.fail_queued(ShuttingDown(_SHUT_DOWN))
         if self._thread is not None:
-            for text in self._thread.close():
-                text.request.fail(ShuttingDown("The server shut down before this was computed."))
-            if self._engine is not None:
+            self._thread.close()
+            if self._engine is not None and self._thread.is_alive(self._stall_s):
                 await asyncio.shield(self._stopped)
-        self._tokenizers.shutdown(wait=False, cancel_futures=True)
-
-
-def _text_failed(error: TextFailed) -> InternalError:
-    incident = uuid4().hex[:12]
-    logger.error("%s (incident %s)", error, incident, exc_info=error.__cause__)
-    failure = InternalError(incident, f"The model could not embed text {error.place}")
-    failure.details = {**(failure.details or {}), "text": error.place}
-    return failure

@@ -49,6 +49,7 @@ class Handlers:
             normalize=config.normalize,
             priority=config.priority,
             deadline=context.deadline,
+            client=context.connection_id,
         )
         vectors = shorten(embedded.vectors, dimensions, renormalise=config.normalize)
         return {
@@ -65,7 +66,7 @@ class Handlers:
         """Return a text's vector and how it stands against its context, from one pass over both."""
         texts = [request.text, *request.context]
         check_texts(texts, self._settings)
-        embedded = await self._worker.embed(texts, deadline=context.deadline)
+        embedded = await self._worker.embed(texts, deadline=context.deadline, client=context.connection_id)
         assessment = assess(texts, embedded.vectors)
         return {
             "text": request.text,

@@ -8,17 +8,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from servers.embedding.embedded import Embedded, Timing
 from servers.embedding.vectors import shorten, to_base64
 from servers.embedding.worker import EmbeddingWorker
-from servers.errors import InternalError, RequestError
+from servers.errors import Cancelled, InternalError, RequestError
 from servers.inference.handlers import check_texts, choose_dimensions
 from servers.inference.openai_errors import ApiError, error_reply
 from servers.inference.openai_requests import EmbeddingsCall, check_model, read_call
@@ -28,12 +28,8 @@ from servers.service import Service
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 Answer = tuple[Mapping[str, Any], Timing | None]
 """A reply's body, and where the time went if vectors were computed."""
-
-CLIENT_GONE_STATUS = 499
-"""Written to nobody; the client closed its connection before the answer was ready."""
 
 
 class OpenAiDoor:
@@ -77,9 +73,10 @@ class OpenAiDoor:
                 reply = error_reply(error)
                 code = reply.code
                 response = _json(reply.status, reply.body, reply.headers)
-            except ClientDisconnect:
-                code = "cancelled"
-                response = Response(status_code=CLIENT_GONE_STATUS)
+            except asyncio.CancelledError:
+                # The doors cancel whatever is computed for a client that has gone.
+                self._ready_service().telemetry.record(name, Cancelled.code, time.perf_counter() - began)
+                raise
             except Exception:
                 # A bug of ours: the client learns an incident id, the log the rest.
                 logger.exception("%s failed (incident %s)", name, request_id)
@@ -103,7 +100,7 @@ class OpenAiDoor:
         info = self._worker.info
         dimensions = choose_dimensions(info, call.dimensions, field_name="dimensions")
         check_texts(call.texts, self._settings, field_name="input")
-        embedded = await while_connected(request, self._worker.embed(call.texts))
+        embedded = await self._worker.embed(call.texts, client=request.client)
         return _embeddings_body(embedded, call, dimensions, info.name), embedded.timing
 
     def _require_ready(self) -> None:
@@ -121,29 +118,6 @@ class OpenAiDoor:
 
     def _described(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "lucid-launch"}
-
-
-async def while_connected(request: Request, work: Awaitable[T]) -> T:
-    """Return the result of `work`, or cancel it and raise `ClientDisconnect` when the client goes away.
-
-    The request's body must have been read, so that the next thing to receive is the disconnect.
-    """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_wait_for_disconnect(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnect
-    finally:
-        task.cancel()
-        gone.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _wait_for_disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _embeddings_body(

@@ -9,10 +9,8 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from starlette.requests import ClientDisconnect, Request
 
 from servers.inference.assembly import build_service
-from servers.inference.openai import while_connected
 from servers.inference.settings import InferenceSettings
 
 MODEL = "all-MiniLM-L6-v2"
@@ -140,44 +138,3 @@ async def test_while_loading_the_answer_is_503_with_retry_after(serve: Any) -> N
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.json()["error"]["code"] == "model_loading"
         assert (await client.get("/v1/models")).status_code == 200
-
-
-async def test_a_client_that_leaves_has_its_work_cancelled() -> None:
-    """When the connection closes before the answer, the work does not go on for nobody."""
-    left = asyncio.Event()
-    was_cancelled = asyncio.Event()
-
-    async def receive() -> dict[str, Any]:
-        await left.wait()
-        return {"type": "http.disconnect"}
-
-    async def work() -> None:
-        left.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            was_cancelled.set()
-
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-    with pytest.raises(ClientDisconnect):
-        await while_connected(request, work())
-    assert was_cancelled.is_set()
-
-
-async def test_work_that_ends_first_is_returned_as_it_is() -> None:
-    """Results and exceptions of the work pass through while the client stays."""
-
-    async def receive() -> dict[str, Any]:
-        await asyncio.Event().wait()
-        return {}
-
-    async def good() -> int:
-        return 5
-
-    async def bad() -> int:
-        raise ValueError("work")
-
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
-    assert await while_connected(request, good()) == 5
-    with pytest.raises(ValueError, match="work"):
-        await while_connected(request, bad())

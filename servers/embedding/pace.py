@@ -1,0 +1,97 @@
+"""How fast the model has been lately, and how large a batch may therefore be.
+
+Pure. A batch costs a fixed time and a time per token; both are learned from the batches themselves. Knows
+neither queues nor clocks: counts and seconds are given to it.
+"""
+
+import math
+from typing import Final
+
+LONGEST_BATCH_S: Final = 0.1
+"""How long a batch should take at most: what a newcomer waits for behind a running batch."""
+
+SHORTEST_BULK_BATCH_S: Final = 0.008
+"""A bulk batch may always take this long: nobody notices a wait this short."""
+
+LEAST_WORK: Final = 0.5
+"""The part of a batch that depends on its tokens is worth at least this share of its fixed part."""
+
+INTERACTIVE_MEMORY_S: Final = 1.0
+"""For so long after an interactive batch, another one is expected soon and bulk batches stay short."""
+
+MIN_BUDGET_TOKENS: Final = 512
+"""While the speed is unknown, a batch has no more than this."""
+
+_DECAY: Final = 0.95
+_LEAST_SPREAD: Final = 0.05
+
+
+class Pace:
+    """The model's recent speed: exponentially weighted sums over batches of (tokens, seconds).
+
+    Large batches count for more, since they tell more about speed under load.
+    """
+
+    def __init__(self) -> None:
+        """Start without knowing anything."""
+        self._weight = self._tokens = self._seconds = 0.0
+        self._tokens_squared = self._products = 0.0
+        self._interactive_s = 0.0
+        self._interactive_at = -math.inf
+
+    def update(self, tokens: int, seconds: float) -> None:
+        """Take one batch into account."""
+        self._weight = self._weight * _DECAY + 1.0
+        self._tokens = self._tokens * _DECAY + tokens
+        self._seconds = self._seconds * _DECAY + seconds
+        self._tokens_squared = self._tokens_squared * _DECAY + tokens * tokens
+        self._products = self._products * _DECAY + tokens * seconds
+
+    def note_interactive(self, seconds: float, now: float) -> None:
+        """An interactive batch that took `seconds` has ended at `now`."""
+        self._interactive_s += (seconds - self._interactive_s) * (1.0 if self._interactive_s == 0.0 else 0.2)
+        self._interactive_at = now
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Tokens over seconds of the recent batches, or None before the first."""
+        return self._tokens / self._seconds if self._seconds > 0.0 else None
+
+    def batch_seconds(self, tokens: int) -> float:
+        """Return what a batch of `tokens` is expected to take, 0.0 before the first batch."""
+        fixed, per_token = self._line()
+        return fixed + per_token * tokens
+
+    def budget_tokens(self, most: int, *, bulk: bool, now: float) -> int:
+        """Return how many tokens the next batch of a lane may have, 1 to `most`.
+
+        A slow device gets smaller batches, about `LONGEST_BATCH_S` long, so that nobody waits long behind
+        one. While interactive clients are about, a bulk batch takes no longer than theirs do, so that theirs
+        wait for about as long as they take; that costs bulk some throughput, which is what its lane is for.
+        """
+        if self._seconds <= 0.0:
+            return min(most, MIN_BUDGET_TOKENS)
+        fixed, per_token = self._line()
+        seconds = self._longest_s(bulk=bulk, now=now)
+        if per_token <= 0.0:
+            return most
+        worth_it = fixed * LEAST_WORK / per_token
+        return max(1, min(most, math.floor(max(worth_it, (seconds - fixed) / per_token))))
+
+    def _longest_s(self, *, bulk: bool, now: float) -> float:
+        if not bulk or now - self._interactive_at > INTERACTIVE_MEMORY_S:
+            return LONGEST_BATCH_S
+        return min(LONGEST_BATCH_S, max(SHORTEST_BULK_BATCH_S, self._interactive_s))
+
+    def _line(self) -> tuple[float, float]:
+        """Return the fixed seconds of a batch and its seconds per token, by weighted least squares."""
+        if self._seconds <= 0.0:
+            return 0.0, 0.0
+        mean_tokens, mean_seconds = self._tokens / self._weight, self._seconds / self._weight
+        variance = self._tokens_squared / self._weight - mean_tokens**2
+        if variance < (_LEAST_SPREAD * mean_tokens) ** 2:
+            # Batches of one size say nothing about the fixed part.
+            return 0.0, mean_seconds / mean_tokens
+        slope = (self._products / self._weight - mean_tokens * mean_seconds) / variance
+        per_token = min(max(slope, 0.0), mean_seconds / mean_tokens)
+        return mean_seconds - per_token * mean_tokens, per_token
