@@ -121,7 +121,7 @@ class PurgeJob:
     deleted_before_ms: int
     most: int
     ids: tuple[str, ...] | None = None
-    rows: int = 1
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class ExpireJob:
     """Mark at most `most` memories whose time is over as deleted since then."""
 
     most: int
-    rows: int = 1
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class NoteJob:
 
     name: str
     value: str
-    rows: int = 1
+    rows: int = 0
 
 
 Alteration = UpdateJob | ForgetJob | UndoJob | PurgeJob | ExpireJob | ImportJob | NoteJob

@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from servers.errors import InvalidRequest, RequestError
+from servers.errors import InvalidRequest, RequestError, StorageFull
 from servers.memory import scoring
 from servers.memory.alterations import Alterations
 from servers.memory.group_commit import Diverged
 from servers.memory.index import VectorIndex
-from servers.memory.jobs import DeleteJob, Draft, Job, Outcome, RestoreJob, StoreJob
+from servers.memory.jobs import Alteration, DeleteJob, Draft, Job, Outcome, RestoreJob, StoreJob
 from servers.memory.novelty import Novelty
 from servers.memory.scoring import RankWeights, Rules
 from servers.memory.search import Neighbour, Search
@@ -24,13 +24,25 @@ from servers.scoring_terms import surprise
 
 
 class Ledger:
-    """Commits groups of jobs to `store`, then to `index`; `now_ms` tells the time in epoch milliseconds."""
+    """Commits groups of jobs to `store`, then to `index`; `now_ms` tells the time in epoch milliseconds.
 
-    def __init__(self, store: Store, index: VectorIndex, rules: Rules, now_ms: Callable[[], int]) -> None:
+    What would make more than `most_memories` visible ones is refused with StorageFull (None: no limit).
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        index: VectorIndex,
+        rules: Rules,
+        now_ms: Callable[[], int],
+        most_memories: int | None = None,
+    ) -> None:
         self._store = store
         self._index = index
         self._rules = rules
         self._now_ms = now_ms
+        self._most_memories = most_memories
+        self._room = 0
         self._alterations = Alterations(rules, now_ms, self._nearest_other)
 
     def commit(self, jobs: Sequence[Job]) -> list[Outcome | RequestError]:
@@ -43,6 +55,8 @@ class Ledger:
         # Everything that may get a row is counted, so that what is committed can always be shown.
         self._index.reserve(sum(job.rows for job in jobs))
         novelty = self._novelty(drafts)
+        if self._most_memories is not None:
+            self._room = self._most_memories - self._index.counts(self._now_ms(), 0.0)[0]
         operations: list[Callable[[Transaction], Outcome]] = []
         first_row = 0
         for job in jobs:
@@ -52,7 +66,7 @@ class Ledger:
             elif isinstance(job, DeleteJob | RestoreJob):
                 operations.append(partial(self._mark_all, job))
             else:
-                operations.append(partial(self._alterations.run, job))
+                operations.append(partial(self._alter, job))
         outcomes = self._store.apply(operations)
         self._show([outcome for outcome in outcomes if isinstance(outcome, Outcome)])
         return outcomes
@@ -70,10 +84,22 @@ class Ledger:
         try:
             for row, draft in enumerate(drafts, start=first_row):
                 self._store_one(novelty, row, draft, transaction, outcome)
+            self._take_room(len(outcome.added))
         except RequestError:
             novelty.withdraw(range(first_row, first_row + len(drafts)))
             raise
         return outcome
+
+    def _take_room(self, rows: int) -> None:
+        if self._most_memories is None or rows == 0:
+            return
+        if rows > self._room:
+            raise StorageFull(
+                f"The store holds as many memories as it may ({self._most_memories}, option max_memories): "
+                "nothing was stored. Forget some first; `forget` with keep makes room.",
+                details={"limit": self._most_memories},
+            )
+        self._room -= rows
 
     def _store_one(
         self, novelty: Novelty, row: int, draft: Draft, transaction: Transaction, outcome: Outcome
@@ -103,6 +129,11 @@ class Ledger:
             significance=weighed if draft.significance is None else draft.significance,
             duplicate_of=neighbour.id if neighbour is not None and is_duplicate else None,
         )
+
+    def _alter(self, job: Alteration, transaction: Transaction) -> Outcome:
+        outcome = self._alterations.run(job, transaction)
+        self._take_room(len(outcome.added))
+        return outcome
 
     def _mark_all(self, job: DeleteJob | RestoreJob, transaction: Transaction) -> Outcome:
         outcome = Outcome()

@@ -25,6 +25,7 @@ from servers.memory.search import Found, Hit, Search
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
 from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Selected, Selection, Store
+from servers.memory.sweep import keep_sweeping, sweep_if_possible
 from servers.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Memories:
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="memory-read")
         self._files = ThreadPoolExecutor(1, thread_name_prefix="memory-files")
         self._store: Store | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self._index: VectorIndex | None = None
         self._writer: GroupCommit[Job, Outcome] | None = None
 
@@ -82,10 +84,16 @@ class Memories:
         info = self._worker.info
         self._readiness.enter("index", 0.0)
         await self._read(lambda: self._build_index(_mark(info), info.device))
+        await sweep_if_possible(self.change, self.now_ms, self._settings.undo_ms)
+        sweeping = keep_sweeping(self.change, self.now_ms, self._settings.undo_ms)
+        self._sweeper = asyncio.create_task(sweeping, name="memory-sweep")
         self._readiness.ready(info.device)
 
     async def stop(self) -> None:
         """Commit what is queued and let go of everything; also after a `start` that was cut short."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait({self._sweeper})
         # The threads that read go first: a start that was cut short may still be making the writer in one.
         for threads in (self._readers, self._files):
             await asyncio.to_thread(threads.shutdown, wait=True, cancel_futures=True)
@@ -172,7 +180,7 @@ class Memories:
             index.append(columns)
             done += len(columns.ids)
             self._readiness.enter("index", min(1.0, done / max(1, total)))
-        ledger = Ledger(store, index, self._settings.rules, self.now_ms)
+        ledger = Ledger(store, index, self._settings.rules, self.now_ms, self._settings.max_memories)
         self._index = index
         writer = GroupCommit(
             ledger.commit, queue_rows=self._settings.write_queue_rows, on_commit=self._metrics.record

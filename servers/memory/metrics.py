@@ -30,7 +30,9 @@ class CommitMetrics:
         )
 
     def record(self, rows: int, seconds: float) -> None:
-        """Count one commit of so many rows, failed or not."""
+        """Count one commit of so many rows, failed or not; without rows it was mere housekeeping."""
+        if rows == 0:
+            return
         self._rows.observe(rows)
         self._seconds.observe(seconds)
 
