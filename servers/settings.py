@@ -121,7 +121,15 @@ class EmbeddingSettings(BaseModel):
 
     model: str = Field(default="all-MiniLM-L6-v2", min_length=1, description="a name or a folder")
     device: str = Field(default="auto", pattern=_DEVICE, description="auto | cpu | cuda | cuda:N")
-    backend: Literal["torch", "debug"] = Field(default="torch", description="debug: hashes, no model")
+    backend: Literal["auto", "torch", "openvino", "onnx", "debug"] = Field(
+        default="auto", description="auto measures once and remembers; debug: hashes, no model"
+    )
+    accuracy: Literal["exact", "high", "fast"] = Field(
+        default="high", description="exact: float32; high: cosine of at least 0.9999 to it; fast: 0.99"
+    )
+    engine_cache: Path | None = Field(
+        default=None, description="folder of exported models; None: in the user's cache"
+    )
     download: bool = Field(default=False, description="may fetch a missing model from the model hub")
     threads: int | None = Field(default=None, ge=1, le=1024, description="CPU threads; None: the library's")
     vram_bytes: int | None = Field(

@@ -1,8 +1,8 @@
 """What an embedding engine is: the `Engine` protocol, its values and its errors.
 
 It decides the shape of the boundary between the model thread and whatever computes vectors. It knows neither
-queues nor batches nor any particular library: `torch_engine` and `debug_engine` stand behind it, and one
-conformance suite holds them all to it.
+queues nor batches nor any particular library: `torch_engine`, `graph_engine` (OpenVINO, ONNX Runtime) and
+`debug_engine` stand behind it, and one conformance suite holds them all to it.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,6 +50,7 @@ class ModelInfo:
     dtype: str
     matryoshka: bool = False
     matryoshka_dimensions: tuple[int, ...] = ()
+    reason: str | None = None
 
     def allows(self, dimensions: int) -> bool:
         """Tell whether vectors of `dimensions` numbers mean anything here (protocol.md section 5)."""

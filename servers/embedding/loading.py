@@ -1,49 +1,100 @@
 """From settings to a loaded engine; the only place that knows which engines exist.
 
-It decides the phases of loading and keeps the libraries off the network unless the user allows a download.
-Runs on the model thread, because its imports and reads take seconds.
+It decides the phases of loading, that what was chosen before is loaded at once, and that torch serves
+whenever preparing a leaner engine is not possible. It keeps the libraries off the network unless the user
+allows a download. Runs on the model thread, because its imports and reads take seconds.
 """
 
+import logging
 import os
-from types import MappingProxyType
-from typing import Final
 
+from servers.embedding.artefacts import ArtefactUnusable
 from servers.embedding.debug_engine import DebugEngine
 from servers.embedding.engine import Engine, OnPhase
 from servers.embedding.models import ModelFiles, download, find_model, short_name
-from servers.errors import ModelMissing
+from servers.embedding.preparing import PreparationFailed, run_preparation
+from servers.embedding.selection import Wanted, forget, recall
+from servers.embedding.surroundings import LIBRARY_ENVIRONMENT
+from servers.embedding.variants import REFERENCE, Choice
+from servers.errors import BadSettings, ModelMissing
 from servers.settings import EmbeddingSettings
 
-LIBRARY_ENVIRONMENT: Final = MappingProxyType(
-    {
-        # The libraries look for updates and remote code even for local folders unless told not to.
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        # OpenMP's threads spin while they wait. Where another process wants the same cores, which is the rule
-        # with two servers on one machine, every barrier then lasts a time slice: forwards of 9 ms took 200 to
-        # 900 ms. Sleeping costs 6 ms of a lone forward and keeps the worst near the best.
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
-)
-"""What the model's libraries are told through the environment, unless the user has said otherwise."""
+logger = logging.getLogger(__name__)
+
+_INSTALL = "Install it with pip install 'lucid-launch[cpu]', or set `backend: auto`."
 
 
 def load_engine(settings: EmbeddingSettings, on_phase: OnPhase) -> Engine:
-    """Return the engine that `settings` ask for, reporting `import` and `load-model` (and `download`).
+    """Return the engine that `settings` ask for, reporting `import` and `load-model`.
 
-    Raises `ModelMissing` or `BadSettings`.
+    At the first start for a model and machine also `export` and `measure`, and `download` if the model has
+    to come from the hub. Raises `ModelMissing` or `BadSettings`.
     """
     if settings.backend == "debug":
         return DebugEngine(short_name(settings.model))
     files = _obtain(settings, on_phase)
     for name, value in LIBRARY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    on_phase("import", 0.0)
-    from servers.embedding.torch_engine import load_torch_engine
+    wanted = Wanted.read(settings, files, os.environ)
+    if not wanted.candidates():
+        raise BadSettings(
+            f"`backend: {settings.backend}` is not installed, or not for `device: {settings.device}`",
+            where="options.backend",
+            mend=_INSTALL,
+        )
+    if wanted.is_plain():
+        return _load(wanted, plain_choice(wanted), on_phase)
+    return _load_chosen(wanted, on_phase)
 
-    on_phase("load-model", 0.6)
-    return load_torch_engine(files, settings.device, settings.threads, settings.vram_bytes)
+
+def plain_choice(wanted: Wanted, why: str = "nothing else was asked for or is installed") -> Choice:
+    """Return torch in float32, which needs neither export nor measuring."""
+    return Choice(REFERENCE, wanted.device, why)
+
+
+def _load_chosen(wanted: Wanted, on_phase: OnPhase) -> Engine:
+    """Load what was chosen before; choose first if nothing was, or if it does not load any more."""
+    try:
+        remembered = recall(wanted)
+        if remembered is not None:
+            try:
+                return _load(wanted, remembered, on_phase)
+            except (ArtefactUnusable, ImportError) as error:
+                logger.warning("%s cannot be loaded and is made anew: %s", remembered.variant, error)
+                forget(wanted)
+        return _load(wanted, run_preparation(wanted, on_phase), on_phase)
+    except (PreparationFailed, ArtefactUnusable, OSError) as error:
+        if wanted.backend not in ("auto", "torch"):
+            raise BadSettings(
+                f"`backend: {wanted.backend}` cannot be prepared: {error}",
+                where=f"the cache of exported models, {wanted.cache}",
+                mend="Set `engine_cache` to a folder that can be written, or `backend: torch`.",
+            ) from error
+        logger.warning("no leaner engine could be prepared, torch serves in float32: %s", error)
+        return _load(wanted, plain_choice(wanted, f"nothing else could be prepared: {error}"), on_phase)
+
+
+def _load(wanted: Wanted, choice: Choice, on_phase: OnPhase) -> Engine:
+    on_phase("import", 0.0)
+    if choice.variant.backend == "torch":
+        from servers.embedding.torch_engine import load_torch_engine
+
+        on_phase("load-model", 0.6)
+        engine: Engine = load_torch_engine(
+            wanted.files,
+            choice.device,
+            wanted.threads,
+            wanted.vram_bytes,
+            dtype=choice.variant.dtype,
+            reason=choice.reason,
+        )
+    else:
+        from servers.embedding.graph_loading import load_graph_engine
+
+        on_phase("load-model", 0.5)
+        engine = load_graph_engine(wanted, choice.variant, choice.reason)
+    logger.info("embedding with %s on %s: %s", choice.variant, choice.device, choice.reason)
+    return engine
 
 
 def _obtain(settings: EmbeddingSettings, on_phase: OnPhase) -> ModelFiles:
