@@ -1,7 +1,5 @@
 """What every store must do: one suite, run against each implementation."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,58 +8,8 @@ import pytest
 from servers.errors import InvalidRequest, RequestError, StoreUnusable
 from servers.memory.filters import parse_filter
 from servers.memory.store.base import Memory, ModelMark, PageQuery, Store, Transaction
-from servers.memory.store.sqlite import SqliteStore
 from tests.servers.memory.doubles import DIMENSIONS, make_memory
-
-MODEL = ModelMark("a-model", DIMENSIONS)
-OpenStore = Callable[[], Store]
-
-
-@pytest.fixture(params=["sqlite"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
-    """Opens the same store again and again; every opened one is closed at the end."""
-    opened: list[Store] = []
-
-    def open_it() -> Store:
-        opened.append(SqliteStore(tmp_path / "data", lock_wait_s=0.0))
-        return opened[-1]
-
-    yield open_it
-    for store in opened:
-        store.close()
-
-
-@pytest.fixture
-def store(open_store: OpenStore) -> Store:
-    """An empty store that knows its model."""
-    fresh = open_store()
-    fresh.bind_model(MODEL)
-    return fresh
-
-
-def put(store: Store, *memories: Memory) -> list[Memory]:
-    """Insert each memory by an operation of its own, in one group."""
-
-    def inserting(memory: Memory) -> Callable[[Transaction], Memory]:
-        return lambda transaction: transaction.insert(memory)
-
-    answers = store.apply([inserting(memory) for memory in memories])
-    return [answer for answer in answers if isinstance(answer, Memory)]
-
-
-RICH = make_memory(
-    "rich",
-    namespace="other",
-    text="line\nzero\0 and a smile 🙂",
-    timestamp_ms=-1,
-    significance=1 / 3,
-    surprise=1.0,
-    type="fact",
-    tags=("ü", ""),
-    metadata={"type": "fact", "deep": {"list": [1, 2.5, None, True, "x"]}, "big": 2**63 - 1, 'quo"te': "é"},
-    duplicate_of="somebody",
-    expires_at_ms=2**40,
-)
+from tests.servers.memory.store.filling import MODEL, RICH, OpenStore, put
 
 
 def test_a_memory_comes_back_as_it_was_put(open_store: OpenStore, store: Store) -> None:
@@ -266,3 +214,31 @@ def test_filters_let_through_what_they_say(store: Store, raw: dict[str, Any], ex
     assert {
         m.id for m in store.page(PageQuery("default", 9, 0, wanted=parse_filter(raw))).memories
     } == expected
+
+
+def test_reading_all_yields_every_memory_whole(store: Store) -> None:
+    """By seq, in steps, of one namespace or of all; what is deleted is left out."""
+    kept = put(store, *(make_memory(f"m{place}", namespace="ab"[place % 2]) for place in range(5)), RICH)
+    store.apply([lambda t: t.set_deleted("m0", 5)])
+    steps = list(store.read_all(None, 2))
+    assert [len(step) for step in steps] == [2, 2, 1]
+    assert [memory for step in steps for memory in step] == kept[1:]
+    assert [memory.id for step in store.read_all("b", 10) for memory in step] == ["m1", "m3"]
+
+
+def test_only_repetitions_are_listed_as_duplicates(store: Store) -> None:
+    """The listing of duplicates pages like the other one."""
+    put(store, make_memory("a"), make_memory("b", duplicate_of="a"), make_memory("c", duplicate_of="a"))
+    page = store.page(PageQuery("default", 1, 0, duplicates=True))
+    assert [memory.id for memory in page.memories] == ["c"]
+    rest = store.page(PageQuery("default", 1, 0, before_seq=page.next_before_seq, duplicates=True))
+    assert ([memory.id for memory in rest.memories], rest.next_before_seq) == (["b"], None)
+
+
+def test_the_last_backup_is_remembered(open_store: OpenStore, store: Store) -> None:
+    """A noted time survives the closing of the store; before the first there is none."""
+    assert store.info().last_backup_ms is None
+    store.apply([lambda t: t.set_property("last_backup", "5")])
+    store.apply([lambda t: t.set_property("last_backup", "7")])
+    store.close()
+    assert open_store().info().last_backup_ms == 7
