@@ -12,10 +12,12 @@ from launcher.configuration.units import parse_duration
 from launcher.control_client import fetch_status
 from launcher.errors import LauncherError
 from launcher.invocation import Invocation
+from launcher.logs.reader import SUPERVISOR, services_in
 from launcher.terminal.output import Output
 
 COMPLETION_TIMEOUT_S = 0.05
 
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
@@ -38,26 +40,41 @@ DURATION = Duration()
 
 def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The services of the running stack that begin like `incomplete`; none when the stack does not answer."""
-    # Completing runs no callback, so there is no Invocation yet: make it from what is on the line so far.
-    given = ctx.find_root().params
-    output = Output(color="never", quiet=True, verbose=0, environ=os.environ)
-    folder = given.get("directory") or Path.cwd()
-    invocation = Invocation(file=given.get("file"), directory=folder, output=output, environ=os.environ)
     try:
-        names = fetch_status(invocation.config_path(), COMPLETION_TIMEOUT_S)["services"]
+        names = fetch_status(_invocation(ctx).config_path(), COMPLETION_TIMEOUT_S)["services"]
     except LauncherError:
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-def services_argument(*, required: bool = False) -> Callable[[Callback], Callback]:
+def complete_logged(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The services and children that have left a log, and the supervisor's own; needs nothing to run."""
+    try:
+        folder = _invocation(ctx).config_path().parent / "logs"
+    except LauncherError:
+        return []
+    names = [*services_in(folder), SUPERVISOR]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def _invocation(ctx: click.Context) -> Invocation:
+    """What is on the line so far; completing runs no callback, so that there is no Invocation yet."""
+    given = ctx.find_root().params
+    output = Output(color="never", quiet=True, verbose=0, environ=os.environ)
+    folder = given.get("directory") or Path.cwd()
+    return Invocation(file=given.get("file"), directory=folder, output=output, environ=os.environ)
+
+
+def services_argument(
+    *, required: bool = False, complete: Complete = complete_services
+) -> Callable[[Callback], Callback]:
     """The `SVC…` argument of a verb."""
     return click.argument(
         "services",
         nargs=-1,
         required=required,
         metavar="SVC..." if required else "[SVC]...",
-        shell_complete=complete_services,
+        shell_complete=complete,
     )
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import click
 
+from launcher.commands.arguments import complete_logged, services_argument
 from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService, NotRunning
 from launcher.invocation import Invocation
+from launcher.logs.levels import LEVELS
 from launcher.logs.reader import (
     SUPERVISOR,
     read_all,
@@ -53,7 +55,7 @@ def _when(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
 
 
 @click.command(short_help="Show the output of all services.")
-@click.argument("services", metavar="[SVC]...", nargs=-1)
+@services_argument(complete=complete_logged)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, across restarts, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last N lines. With -f: 100.")
 @click.option("--since", callback=_when, metavar="T", help="From this time on: 10m, 1h30m, or ISO 8601.")
@@ -66,24 +68,42 @@ def _when(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
     metavar="REGEX",
     help="Only lines that match; minds case if you do.",
 )
+@click.option("--invert", is_flag=True, help="With -g: only lines that do not match.")
+@click.option(
+    "-p",
+    "--level",
+    type=click.Choice(list(LEVELS)),
+    help="Only lines of at least this level, as their own words say it.",
+)
 @click.option("--prev", is_flag=True, help="The generation before the current one.")
-@click.option("-o", "--output", "form", type=click.Choice(["text", "json", "raw"]), default="text")
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "raw"]),
+    default="text",
+    help="text, one JSON object a line (schema lucid.log/1), or raw: what the child wrote, nothing else.",
+)
+@click.option("--json", "form", flag_value="json", help="The same as -o json.")
 @click.pass_obj
 def command(
-    invocation: Invocation, services: tuple[str, ...], follow: bool, lines: int | None, since: str, until:
-    str,
-    pattern: re.Pattern[str] | None, prev: bool, form: str,
+    invocation: Invocation, services: tuple[str, ...], follow: bool, lines: int | None, since: str,
+    until: str,
+    pattern: re.Pattern[str] | None, invert: bool, level: str | None, prev: bool, form: str,
 ) -> int:  # fmt: skip
     """Show the output of all services, merged by time.
 
     Reads the log files, so it works when nothing runs. `supervisor` names the launcher's own log.
     """
+    if invert and pattern is None:
+        raise click.UsageError("--invert turns the pattern of -g around; there is none")
     if follow and (prev or until):
         raise click.UsageError("-f goes on with what comes; it cannot be used with --prev or --until")
     config_path = invocation.config_path()
     folder = config_path.parent / "logs"
     check_names(config_path, folder, services)
-    request = Request(folder, services, LogFilter(pattern, since, until), lines, prev)
+    wanted = LogFilter(pattern, since, until, LEVELS[level] if level else 0, invert)
+    request = Request(folder, services, wanted, lines, prev)
     style = LineFormat(form, color=invocation.output.wants_color(sys.stdout), is_terminal=sys.stdout.isatty())
     if follow:
         from launcher.commands.logs_follow import follow_logs

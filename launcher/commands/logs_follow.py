@@ -11,6 +11,7 @@ from launcher.commands.logs import Request, write
 from launcher.control_client import ControlClient, connect
 from launcher.invocation import Invocation
 from launcher.logs.follower import Follower
+from launcher.logs.levels import LevelTracker
 from launcher.logs.reader import read_all, read_last
 from launcher.terminal.log_text import LineFormat
 
@@ -25,6 +26,7 @@ def follow_logs(invocation: Invocation, config_path: Path, request: Request, sty
 
 async def _follow(invocation: Invocation, config_path: Path, request: Request, style: LineFormat) -> None:
     """The past, then everything that comes until the stack ends."""
+    wants, tracker = request.wanted.wants, LevelTracker()
     follower = Follower(request.folder, request.names)
     try:
         ends = follower.ends()
@@ -35,7 +37,9 @@ async def _follow(invocation: Invocation, config_path: Path, request: Request, s
             write(read_last(request.folder, request.names, request.wanted, count, ends), style)
         async with connect(config_path) as control:
             await control.request("subscribe", events=True)
-            await _until_end(control, lambda: write(filter(request.wanted.wants, follower.poll()), style))
+            await _until_end(
+                control, lambda: write(filter(wants, map(tracker.leveled, follower.poll())), style)
+            )
         invocation.output.note("the stack ended")
     finally:
         follower.close()

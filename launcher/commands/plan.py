@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from launcher.commands.arguments import services_argument
 from launcher.errors import NotRunning
 from launcher.invocation import Invocation
 
@@ -20,7 +21,7 @@ __all__ = ["command"]
 
 
 @click.command(short_help="Show what `up` would do, and why.")
-@click.argument("services", metavar="[SVC]...", nargs=-1)
+@services_argument()
 @click.option("--json", "as_json", is_flag=True, help="One document, schema lucid.plan/1.")
 @click.option("--strict-ports", is_flag=True, help="Fail rather than fall back to another port of a range.")
 @click.pass_obj

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from launcher.commands.arguments import services_argument
 from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService
 from launcher.invocation import Invocation
@@ -24,7 +25,7 @@ EXIT_STOPPED = 3
 
 
 @click.command(short_help="Show every service.")
-@click.argument("services", metavar="[SVC]...", nargs=-1)
+@services_argument()
 @click.option("--json", "as_json", is_flag=True, help="The whole document, schema lucid.status/1.")
 @click.option("--watch", is_flag=True, help="Show every change until Ctrl-C.")
 @click.pass_obj

@@ -1,11 +1,13 @@
-"""The lines that the log pane holds: the last ones of all services, and those of them that the viewer wants.
+"""The lines that a log pane holds: the last ones of all services, and those of them that the viewer wants.
 
-Pure. A filter looks at everything that is held, so that it finds what came before it was typed.
+Pure. A filter looks at everything that is held, so that it finds what came before it was typed; matches from
+before that are put in front by `show_found`.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from launcher.logs.levels import ERROR, LevelTracker
 from launcher.logs.records import LogLine, matches_child, smart_case
 
 CAPACITY = 10_000
@@ -14,74 +16,102 @@ _SPARE = 1_000
 
 
 class LogRing:
-    """Bounded lines with a view on them; `shown` is what the filters let through."""
+    """Bounded lines with a view on them: `shown` is what the filters let through, `epoch` counts views.
+
+    With filters the view may reach further back than the ring: it is bounded by itself.
+    """
 
     def __init__(self, capacity: int = CAPACITY, spare: int = _SPARE) -> None:
         self._capacity = capacity
         self._spare = spare
         self._all: list[LogLine] = []
+        self._levels = LevelTracker()
         self.shown: list[LogLine] = []
+        self.epoch = 0
+        self.pattern: re.Pattern[str] | None = None
         self.pattern_text = ""
         self.errors_only = False
+        self.least_level = 0
         self.solo: str | None = None
-        self._wants: Callable[[LogLine], bool] = _everything
+        self.wants: Callable[[LogLine], bool] = _everything
 
     def __len__(self) -> int:
         """How many lines are held, shown or not."""
         return len(self._all)
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether anything is left out of the view."""
+        return self.wants is not _everything
+
     def add(self, lines: Iterable[LogLine]) -> tuple[int, int]:
         """Take lines in; returns how many of the shown ones were added at the end and dropped at the
         start.
         """
-        new = list(lines)
-        wanted = [line for line in new if self._wants(line)]
+        new = [self._levels.leveled(line) for line in lines]
+        wanted = [line for line in new if self.wants(line)] if self.is_filtered else new
         self._all += new
         self.shown += wanted
-        return len(wanted), self._drop_old()
+        self._drop_old(self._all)
+        return len(wanted), self._drop_old(self.shown)
 
     def set_pattern(self, text: str) -> None:
         """Show only lines that match a regular expression with smart case; empty shows all. Raises
         re.error.
         """
-        pattern = smart_case(text) if text else None
+        self.pattern = smart_case(text) if text else None
         self.pattern_text = text
-        self._refilter(pattern)
+        self._refilter()
 
     def set_errors_only(self, errors_only: bool) -> None:
         """Show only lines that tell of trouble, and the markers between generations."""
         self.errors_only = errors_only
-        self._refilter(smart_case(self.pattern_text) if self.pattern_text else None)
+        self._refilter()
+
+    def set_level(self, least_level: int) -> None:
+        """Show only lines of at least this level, and the markers; 0 shows all."""
+        self.least_level = least_level
+        self._refilter()
 
     def set_solo(self, service: str | None) -> None:
         """Show only one service or child; None shows all."""
         self.solo = service
-        self._refilter(smart_case(self.pattern_text) if self.pattern_text else None)
+        self._refilter()
 
-    def _refilter(self, pattern: re.Pattern[str] | None) -> None:
+    def clear_filters(self) -> None:
+        """Show every line of every service again, but for the solo."""
+        self.pattern, self.pattern_text, self.errors_only, self.least_level = None, "", False, 0
+        self._refilter()
+
+    def show_found(self, lines: Sequence[LogLine]) -> None:
+        """Show exactly these lines, found by a look through the files, and what comes from now on."""
+        self.shown = list(lines[-self._capacity :])
+        self.epoch += 1
+
+    def _refilter(self) -> None:
         """Look through all lines again."""
         names = () if self.solo is None else (self.solo,)
+        pattern = self.pattern
+        least = max(self.least_level, ERROR if self.errors_only else 0)
 
         def wants(line: LogLine) -> bool:
             return (
                 matches_child(line.child, names)
-                and (not self.errors_only or line.is_trouble)
+                and (line.level >= least or line.is_marker)
                 and (pattern is None or pattern.search(line.text) is not None)
             )
 
-        is_open = pattern is None and not names and not self.errors_only
-        self._wants = _everything if is_open else wants
-        self.shown = [line for line in self._all if self._wants(line)]
+        self.wants = _everything if pattern is None and not names and not least else wants
+        self.shown = [line for line in self._all if self.wants(line)]
+        self.epoch += 1
 
-    def _drop_old(self) -> int:
-        """Forget the oldest lines when there are too many; returns how many of the shown ones went."""
-        excess = len(self._all) - self._capacity
+    def _drop_old(self, lines: list[LogLine]) -> int:
+        """Forget the oldest of these when there are too many; returns how many went."""
+        excess = len(lines) - self._capacity
         if excess <= self._spare:
             return 0
-        gone = sum(1 for line in self._all[:excess] if self._wants(line))
-        del self._all[:excess]
-        del self.shown[:gone]
-        return gone
+        del lines[:excess]
+        return excess
 
 
 def _everything(line: LogLine) -> bool:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from launcher.logs.levels import leveled, leveled_back
 from launcher.logs.records import LogFilter, LogLine, matches_child, parse_line
 
 SUPERVISOR = "supervisor"
@@ -66,7 +67,9 @@ def read_all(
     """Every wanted line up to `ends`, oldest first, merged across children."""
     ends = ends or {}
     chosen = chosen_files(folder, names)
-    streams = [_forwards(child, _pieces(files, ends.get(child))) for child, files in chosen.items()]
+    streams = [forwards(child, pieces_of(files, ends.get(child))) for child, files in chosen.items()]
+    if wanted.least_level:
+        streams = [leveled(stream) for stream in streams]
     merged = heapq.merge(*streams, key=lambda line: line.at)
     return (line for line in merged if wanted.wants(line))
 
@@ -77,7 +80,9 @@ def read_last(
     """The last `count` wanted lines, oldest first; reads no more of the files than that takes."""
     ends = ends or {}
     chosen = chosen_files(folder, names)
-    streams = [_backwards(child, _pieces(files, ends.get(child))) for child, files in chosen.items()]
+    streams = [backwards(child, pieces_of(files, ends.get(child))) for child, files in chosen.items()]
+    if wanted.least_level:
+        streams = [leveled_back(stream) for stream in streams]
     merged = heapq.merge(*streams, key=lambda line: line.at, reverse=True)
     newest_first = list(islice((line for line in merged if wanted.wants(line)), count))
     return newest_first[::-1]
@@ -86,7 +91,7 @@ def read_last(
 def read_last_of_child(folder: Path, child: str, count: int) -> list[LogLine]:
     """The last `count` lines of exactly this child, oldest first."""
     files = log_files(folder).get(child, [])
-    return list(islice(_backwards(child, _pieces(files, None)), count))[::-1]
+    return list(islice(backwards(child, pieces_of(files, None)), count))[::-1]
 
 
 def read_previous_generation(folder: Path, names: Collection[str], wanted: LogFilter) -> Iterator[LogLine]:
@@ -98,15 +103,15 @@ def read_previous_generation(folder: Path, names: Collection[str], wanted: LogFi
     for child, files in chosen_files(folder, names).items():
         before: list[LogLine] = []
         current: list[LogLine] = []
-        for line in _forwards(child, _pieces(files, None)):
+        for line in forwards(child, pieces_of(files, None)):
             if line.begins_generation:
                 before, current = current, []
             current.append(line)
-        streams.append(before)
+        streams.append(list(leveled(before)) if wanted.least_level else before)
     return (line for line in heapq.merge(*streams, key=lambda line: line.at) if wanted.wants(line))
 
 
-def _pieces(files: list[Path], end: FileEnd | None) -> list[tuple[Path, int]]:
+def pieces_of(files: list[Path], end: FileEnd | None) -> list[tuple[Path, int]]:
     """The files to read, oldest first, each with the offset to stop at (-1: its end).
 
     With `end` nothing after that place is read: files newer than the one it lies in are left out.
@@ -121,7 +126,7 @@ def _pieces(files: list[Path], end: FileEnd | None) -> list[tuple[Path, int]]:
     return pieces
 
 
-def _forwards(child: str, pieces: list[tuple[Path, int]]) -> Iterator[LogLine]:
+def forwards(child: str, pieces: list[tuple[Path, int]]) -> Iterator[LogLine]:
     """The lines of one child, oldest first."""
     at = ""
     for path, stop in pieces:
@@ -136,7 +141,7 @@ def _forwards(child: str, pieces: list[tuple[Path, int]]) -> Iterator[LogLine]:
                 yield line
 
 
-def _backwards(child: str, pieces: list[tuple[Path, int]]) -> Iterator[LogLine]:
+def backwards(child: str, pieces: list[tuple[Path, int]]) -> Iterator[LogLine]:
     """The lines of one child, newest first; a line without a time takes that of the next one in the file."""
     at = LATEST
     for path, stop in reversed(pieces):

@@ -22,16 +22,12 @@ _SHAPE = re.compile(
 _STAMP_CHARS = 27
 _AGO = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 _BEGINNING = re.compile(r"generation \d+ started\b")
-# Words that a server's own log puts on a line that tells of trouble.
-_TROUBLE = re.compile(
-    r"\b(ERROR|CRITICAL|FATAL|Traceback|Exception|[A-Z]\w*Error|panic(?:ked)?|fatal|error)\b"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
     """A line: `at` is RFC 3339 UTC with microseconds, so that text order is time order; empty when
-    unknown.
+    unknown. `level` is 10 (debug) to 40 (error) as `launcher.logs.levels` finds it, and INFO before that.
     """
 
     child: str
@@ -39,6 +35,7 @@ class LogLine:
     stream: str
     text: str
     is_continued: bool = False
+    level: int = 20
 
     @property
     def is_marker(self) -> bool:
@@ -50,27 +47,29 @@ class LogLine:
         """Whether it is the supervisor's word that a new process was started."""
         return self.is_marker and _BEGINNING.match(self.text) is not None
 
-    @property
-    def is_trouble(self) -> bool:
-        """Whether its words tell of an error."""
-        return self.is_marker or _TROUBLE.search(self.text) is not None
-
 
 @dataclass(frozen=True)
 class LogFilter:
     """Which lines a reader wants; `since` and `until` are inclusive stamps like LogLine.at, empty for no
     limit.
+
+    `least_level` needs lines that know their level (`launcher.logs.levels`); markers pass it always, as they
+    say between which processes the lines stand. `is_inverted` turns the pattern around, and nothing else.
     """
 
     pattern: re.Pattern[str] | None = None
     since: str = ""
     until: str = ""
+    least_level: int = 0
+    is_inverted: bool = False
 
     def wants(self, line: LogLine) -> bool:
-        """Whether this line is inside the times and, markers excepted, matches the pattern."""
+        """Whether this line is inside the times, urgent enough, and matches the pattern."""
         if (self.since and line.at < self.since) or (self.until and line.at > self.until):
             return False
-        return self.pattern is None or self.pattern.search(line.text) is not None
+        if line.level < self.least_level and not line.is_marker:
+            return False
+        return self.pattern is None or (self.pattern.search(line.text) is None) is self.is_inverted
 
 
 def parse_line(child: str, raw: bytes, at_before: str) -> LogLine:
@@ -118,9 +117,20 @@ def local_time(at: str, shape: str) -> str:
     return datetime.fromisoformat(at).astimezone().strftime(shape)
 
 
-def as_json(line: LogLine) -> str:
-    """The line as one JSON object, with everything outside ASCII escaped (safe on any terminal)."""
-    return json.dumps({"at": line.at or None, "child": line.child, "stream": line.stream, "text": line.text})
+def as_json(line: LogLine, level: str) -> str:
+    """The line as one JSON object of schema `lucid.log/1`, everything outside ASCII escaped (safe on any
+    terminal).
+    """
+    return json.dumps(
+        {
+            "at": line.at or None,
+            "child": line.child,
+            "stream": line.stream,
+            "level": level,
+            "text": line.text,
+            "continued": line.is_continued,
+        }
+    )
 
 
 def matches_child(child: str, names: Collection[str]) -> bool:

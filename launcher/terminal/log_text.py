@@ -4,10 +4,12 @@ import zlib
 
 import click
 
+from launcher.logs.levels import ERROR, LEVEL_NAMES, WARNING, LevelTracker
 from launcher.logs.records import LogLine, as_json, local_time
 from launcher.terminal.sanitize import clean
 
 NAME_COLORS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+LEVEL_COLORS = {ERROR: "red", WARNING: "yellow"}
 TIME_SHAPE = "%Y-%m-%d %H:%M:%S"
 
 
@@ -28,11 +30,13 @@ class LineFormat:
         self._color = color
         self._is_terminal = is_terminal
         self._name_width = 0
+        self._levels = LevelTracker()
 
     def render(self, line: LogLine) -> str | None:
         """The text of one line; None when this form leaves it out (markers are not the child's words)."""
+        line = self._levels.leveled(line)
         if self._form == "json":
-            return as_json(line)
+            return as_json(line, LEVEL_NAMES[line.level])
         if self._form == "raw":
             if line.is_marker:
                 return None
@@ -51,7 +55,12 @@ class LineFormat:
         name = line.child.ljust(self._name_width)
         separator = "|+" if line.is_continued else "|"
         shown = self._style(name, fg=child_color(line.child))
-        return f"{self._style(at, dim=True)} {shown} {separator} {clean(line.text)}"
+        return f"{self._style(at, dim=True)} {shown} {separator} {self._said(line)}"
+
+    def _said(self, line: LogLine) -> str:
+        """The child's words, coloured when they tell of trouble."""
+        color = LEVEL_COLORS.get(line.level)
+        return clean(line.text) if color is None else self._style(clean(line.text), fg=color)
 
     def _style(self, text: str, **style: object) -> str:
         """`text` in a style, or as it is without colour."""

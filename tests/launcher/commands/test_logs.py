@@ -90,6 +90,29 @@ def test_grep_with_smart_case(logs: Path, run: Run, pattern: str, count: int) ->
     assert len(run("logs", "-g", pattern).out.splitlines()) == count
 
 
+def test_a_level_and_its_traceback(logs: Path, run: Run) -> None:
+    """`-p error` keeps errors with the lines that belong to them, and the markers between the processes."""
+    with open(logs / "memory.log", "a") as file:
+        file.write(line(10, "Traceback (most recent call last):", "stderr") + line(10, "  File x", "stderr"))
+        file.write(line(11, "INFO well again"))
+    wanted = [
+        "Error: disk",
+        "memory: generation 1 started, pid 10",
+        "memory: generation 2 started, pid 11",
+        "Traceback (most recent call last):",
+        "  File x",
+    ]
+    assert texts(run("logs", "-p", "error").out) == wanted
+    assert texts(run("logs", "-p", "error", "-n", "2").out) == wanted[-2:]
+
+
+def test_an_inverted_pattern(logs: Path, run: Run) -> None:
+    """`--invert` leaves out what `-g` would show, and needs a pattern."""
+    assert "zero" not in texts(run("logs", "-g", "zero|one", "--invert").out)
+    assert "second life" in texts(run("logs", "-g", "zero|one", "--invert").out)
+    assert run("logs", "--invert").code == 2
+
+
 def test_a_broken_pattern_is_a_usage_error(logs: Path, run: Run) -> None:
     """A bad regular expression exits 2 with its reason."""
     done = run("logs", "-g", "(")
@@ -112,9 +135,12 @@ def test_json_lines(logs: Path, run: Run) -> None:
         "at": "2026-11-23T14:02:04.655123Z",
         "child": "inference.1",
         "stream": "stdout",
+        "level": "info",
         "text": "one \x1b[31mred\x1b[0m",
+        "continued": False,
     }
     assert "\x1b" not in out
+    assert run("logs", "inference.1", "--json").out == out
 
 
 def test_raw_is_the_childs_own_words(logs: Path, run: Run) -> None:

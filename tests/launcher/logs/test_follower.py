@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.logs.follower import Follower
@@ -58,6 +58,8 @@ class Writer:
             file.write(text)
 
 
+# The disk decides how long one example takes.
+@settings(deadline=None)
 @given(STEPS, STEPS)
 def test_past_and_future_meet_without_gap_or_double(before: list[str], after: list[str]) -> None:
     """History up to the follower's start plus what it polls is every line exactly once, in order."""

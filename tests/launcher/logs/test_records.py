@@ -85,23 +85,26 @@ def test_names(child: str, names: tuple[str, ...], matches: bool) -> None:
     assert matches_child(child, names) == matches
 
 
-@pytest.mark.parametrize(
-    ("text", "trouble"),
-    [
-        ("ERROR x", True),
-        ("ValueError: x", True),
-        ("Traceback (most", True),
-        ("errors=0 terror", False),
-        ("INFO ok", False),
-    ],
-)
-def test_trouble(text: str, trouble: bool) -> None:
-    """Words of error on their own, not inside of others."""
-    assert LogLine("m", "", "stderr", text).is_trouble == trouble
-
-
 def test_limits_are_inclusive() -> None:
     """A line at the very time given is inside."""
     line = LogLine("m", "2026-11-23T14:00:00.000000Z", "stdout", "x")
     assert LogFilter(since=line.at, until=line.at).wants(line)
     assert not LogFilter(since="2026-11-23T14:00:00.000001Z").wants(line)
+
+
+def test_a_level_lets_markers_through() -> None:
+    """A filter by level keeps what is urgent enough, and the markers between the processes."""
+    errors = LogFilter(least_level=40)
+    assert errors.wants(LogLine("m", "", "stdout", "x", level=40))
+    assert not errors.wants(LogLine("m", "", "stdout", "x", level=30))
+    assert errors.wants(LogLine("m", "", "lucid", "generation 2 started"))
+
+
+def test_an_inverted_pattern_leaves_the_rest() -> None:
+    """`--invert` turns the pattern around and leaves the times alone."""
+    rest = LogFilter(smart_case("timeout"), since="2026", is_inverted=True)
+    assert [rest.wants(LogLine("m", "2026-11", "stdout", text)) for text in ("a Timeout", "calm")] == [
+        False,
+        True,
+    ]
+    assert not rest.wants(LogLine("m", "2025-11", "stdout", "calm"))

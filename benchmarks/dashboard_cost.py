@@ -1,0 +1,182 @@
+"""What the dashboard costs: CPU share of one core and memory, idle and under floods of log lines.
+
+    python -m benchmarks.dashboard_cost [--seconds 20] [--out FILE]
+
+A supervisor's double publishes a snapshot each second, a writer appends to two log files, and the dashboard runs
+in a pseudo terminal of 130 x 40 cells that is read as fast as it is written. Each is a process of its own; only
+the dashboard's CPU time is counted, from /proc, after it has settled.
+"""
+
+import argparse
+import fcntl
+import json
+import multiprocessing
+import os
+import platform
+import pty
+import select
+import struct
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+SETTLE_S = 4.0
+RATES = (0, 20, 1000, 10_000)
+SIZE = struct.pack("HHHH", 40, 130, 0, 0)
+WORDS = "INFO servers.embedding.worker: batch of 32 texts, 812 tokens, 1.8 ms in the model, 0.2 ms waiting"
+
+
+def main() -> None:
+    """Measure every rate and print (or write) the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rates", type=int, nargs="*", default=RATES)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    rows = [measure(rate, options.seconds) for rate in options.rates]
+    document = {"machine": machine(), "seconds": options.seconds, "rows": rows}
+    text = json.dumps(document, indent=2)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on."""
+    from importlib.metadata import version
+
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "textual": version("textual"),
+        "load": os.getloadavg()[0],
+    }
+
+
+def measure(rate: int, seconds: float) -> dict[str, float]:
+    """CPU percent of one core and RSS of a dashboard while `rate` lines a second come."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "run").mkdir(mode=0o700)
+        (folder / "logs").mkdir()
+        (folder / "config.yaml").write_text("project: lucid\n")
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder / "run"), "TERM": "xterm-256color"}
+        with supervised(folder, rate), dashboard(folder, environment) as pid:
+            time.sleep(SETTLE_S)
+            shares = list(cpu_shares(pid, seconds))
+            rss = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "lines_per_second": rate,
+        "cpu_percent_median": round(median(shares), 1),
+        "cpu_percent_max": round(max(shares), 1),
+        "rss_mb": round(rss / 1e6, 1),
+    }
+
+
+def cpu_shares(pid: int, seconds: float, step_s: float = 2.0) -> Iterator[float]:
+    """CPU percent of one core over each step."""
+    used, began = cpu_seconds(pid), time.monotonic()
+    deadline = began + seconds
+    while time.monotonic() < deadline:
+        time.sleep(step_s)
+        now_used, now = cpu_seconds(pid), time.monotonic()
+        yield 100 * (now_used - used) / (now - began)
+        used, began = now_used, now
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of one process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def supervised(folder: Path, rate: int) -> Iterator[None]:
+    """A supervisor's double and a log writer, each in its own process."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    helpers = [context.Process(target=publish, args=(folder, ready), daemon=True)]
+    helpers += [context.Process(target=write, args=(folder, rate), daemon=True)] if rate else []
+    for helper in helpers:
+        helper.start()
+    ready.wait(30)
+    try:
+        yield
+    finally:
+        for helper in helpers:
+            helper.kill()
+            helper.join()
+
+
+def publish(folder: Path, ready: "multiprocessing.synchronize.Event") -> None:
+    """A snapshot a second, as a supervisor sends while it is watched."""
+    os.environ["XDG_RUNTIME_DIR"] = str(folder / "run")
+    from tests.launcher.control_double import ControlDouble, all_ready
+
+    double = ControlDouble(folder / "config.yaml", all_ready())
+    ready.set()
+    while True:
+        time.sleep(1)
+        double.publish({**all_ready(), "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")})
+
+
+def write(folder: Path, rate: int) -> None:
+    """`rate` lines a second over two files, ten times a second."""
+    files = [open(folder / "logs" / f"{name}.log", "a") for name in ("memory", "inference")]  # noqa: SIM115 - for good
+    number = 0
+    while True:
+        for _ in range(max(1, rate // 10)):
+            at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            files[number % 2].write(f"{at} stdout | {WORDS} #{number}\n")
+            number += 1
+        for file in files:
+            file.flush()
+        time.sleep(0.1 if rate >= 10 else 1 / rate)
+
+
+@contextmanager
+def dashboard(folder: Path, environment: Mapping[str, str]) -> Iterator[int]:
+    """The dashboard in a pseudo terminal that is always read; gives its pid."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        argv = [sys.executable, "-m", "launcher", "-C", str(folder), "dashboard"]
+        os.execve(sys.executable, argv, environment)
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, SIZE)
+    stop = threading.Event()
+    reader = threading.Thread(target=drain, args=(terminal, stop))
+    reader.start()
+    try:
+        yield pid
+    finally:
+        stop.set()
+        reader.join()
+        os.write(terminal, b"q")
+        drain_until_closed(terminal)
+        os.waitpid(pid, 0)
+
+
+def drain(terminal: int, stop: threading.Event) -> None:
+    """Read what is drawn until told to stop."""
+    while not stop.is_set():
+        if select.select([terminal], [], [], 0.2)[0]:
+            os.read(terminal, 1 << 16)
+
+
+def drain_until_closed(terminal: int) -> None:
+    """Read the rest of what is drawn."""
+    try:
+        while os.read(terminal, 1 << 16):
+            pass
+    except OSError:
+        os.close(terminal)
+
+
+if __name__ == "__main__":
+    main()
