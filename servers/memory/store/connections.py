@@ -24,6 +24,11 @@ PAGE_BYTES: Final = 8_192
 WAL_LIMIT_BYTES: Final = 64 << 20
 """To what size the write-ahead log is cut after a burst, in bytes."""
 
+SYNCHRONOUS: Final = "FULL"
+"""A commit ends with a sync of the log; anything less loses acknowledged memories in a power cut."""
+CHECKPOINT_PAGES: Final = 1_000
+"""After how many pages in the log a commit moves them into the file: SQLite's own default."""
+
 
 class Connections:
     """Connections to one file; opens the writer at once. `vfs` names a SQLite VFS. Raises apsw.Error."""
@@ -114,7 +119,8 @@ class Connections:
         if connection.pragma("journal_mode", "wal") != "wal":
             connection.close(True)
             raise apsw.CantOpenError("this filesystem does not support SQLite's write-ahead log")
-        connection.pragma("synchronous", "FULL")
+        connection.pragma("synchronous", SYNCHRONOUS)
+        connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         connection.pragma("journal_size_limit", WAL_LIMIT_BYTES)
         return connection
 
