@@ -9,7 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from servers.embedding.engine import OnPhase
-from servers.embedding.loading import LIBRARY_ENVIRONMENT
+from servers.embedding.machine import cpu_threads
+from servers.embedding.models import find_model
+from servers.embedding.selection import Wanted
+from servers.embedding.surroundings import LIBRARY_ENVIRONMENT
+from servers.embedding.variants import CPU_VARIANTS
 from servers.embedding.worker import EmbeddingWorker
 from servers.settings import EmbeddingSettings
 from tests.servers.embedding.doubles import ScriptedEngine
@@ -68,3 +72,23 @@ def settled() -> Callable[[], Awaitable[None]]:
             await asyncio.sleep(0)
 
     return settle
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
+    """A cache that holds the default model's graph for every variant, exported once for all tests."""
+    from servers.embedding.exporting import export_variants
+    from servers.embedding.torch_engine import load_model, resolve_device
+
+    files = find_model("all-MiniLM-L6-v2")
+    wanted = Wanted(
+        model=files.path,
+        name=files.name,
+        backend="auto",
+        accuracy="fast",
+        device="cpu",
+        threads=cpu_threads(None, os.environ),
+        cache=tmp_path_factory.mktemp("engines"),
+    )
+    assert export_variants(load_model(files, resolve_device("cpu")), wanted, CPU_VARIANTS) == {}
+    return wanted

@@ -6,12 +6,29 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from servers.embedding.debug_engine import DebugEngine
 from servers.embedding.engine import Engine, Vectors
-from servers.embedding.loading import load_engine
+from servers.embedding.graph_loading import load_graph_engine
+from servers.embedding.probes import PROBES
+from servers.embedding.selection import Wanted
+from servers.embedding.variants import CPU_VARIANTS, REFERENCE, Variant
 from servers.embedding.vectors import normalise
-from servers.settings import EmbeddingSettings
 
-BACKENDS = ["debug", pytest.param("torch", marks=pytest.mark.model)]
+BATCH_DELTA = {
+    Variant("torch", "bfloat16"): 1e-2,
+    Variant("openvino", "bfloat16"): 1e-3,
+    Variant("openvino", "int8"): 1e-2,
+    Variant("onnx", "int8"): 1e-1,  # one scale per batch: why it is refused by its gate
+}
+"""How far a unit vector may move with its batch; 1e-5 where nothing else is said, as for all of float32."""
+
+LEAST_COSINE = {
+    Variant("torch", "bfloat16"): 0.999,
+    Variant("openvino", "bfloat16"): 0.9999,
+    Variant("openvino", "int8"): 0.99,
+    Variant("onnx", "int8"): 0.95,
+}
+"""To the reference, on the probe texts; 0.999999 where nothing else is said."""
 
 TEXTS = [
     "a",
@@ -27,13 +44,35 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Each engine, loaded once for the module."""
-    settings = EmbeddingSettings(backend=request.param, device="cpu")
-    loaded = load_engine(settings, lambda phase, progress: None)
+@pytest.fixture(
+    scope="module",
+    params=["debug", *(pytest.param(each, marks=pytest.mark.model) for each in CPU_VARIANTS)],
+    ids=str,
+)
+def variant(request: pytest.FixtureRequest) -> Variant | str:
+    """Each engine in each number format, and the engine without a model."""
+    wanted: Variant | str = request.param
+    return wanted
+
+
+@pytest.fixture(scope="module")
+def engine(variant: Variant | str, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The engine of `variant`, loaded once for the module."""
+    if isinstance(variant, str):
+        yield DebugEngine()
+        return
+    loaded = load(variant, request.getfixturevalue("exported"))
     yield loaded
     loaded.close()
+
+
+def load(variant: Variant, exported: Wanted) -> Engine:
+    """The engine of `variant` as the servers load it."""
+    if variant.backend != "torch":
+        return load_graph_engine(exported, variant)
+    from servers.embedding.torch_engine import load_torch_engine
+
+    return load_torch_engine(exported.files, "cpu", exported.threads, dtype=variant.dtype)
 
 
 def embedded(engine: Engine, texts: list[str]) -> Vectors:
@@ -62,11 +101,36 @@ def test_the_model_says_what_it_is(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_text_s_vector_does_not_depend_on_its_batch(engine: Engine, order: int) -> None:
-    """Alone or among texts of any length, in any order, each text gives the same vector within 1e-5."""
+def test_a_text_s_vector_does_not_depend_on_its_batch(
+    engine: Engine, variant: Variant | str, order: int
+) -> None:
+    """Alone or among texts of any length, in any order, each text gives the same vector (float32: 1e-5)."""
     together = embedded(engine, TEXTS[::order])[::order]
     alone = np.concatenate([embedded(engine, [text]) for text in TEXTS])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
+    allowed = BATCH_DELTA.get(variant, 1e-5) if isinstance(variant, Variant) else 1e-5
+    np.testing.assert_allclose(together, alone, atol=allowed)
+
+
+@pytest.fixture(scope="module")
+def reference(exported: Wanted) -> Vectors:
+    """The probe texts' vectors from torch in float32."""
+    loaded = load(REFERENCE, exported)
+    vectors = embedded(loaded, list(PROBES))
+    loaded.close()
+    return vectors
+
+
+@pytest.mark.model
+def test_vectors_are_as_near_to_the_reference_as_the_number_format_allows(
+    engine: Engine, variant: Variant | str, request: pytest.FixtureRequest
+) -> None:
+    """Every variant of a real model computes that model, to its own precision."""
+    if isinstance(variant, str):
+        assert engine.info.backend == "debug"
+        return
+    assert (engine.info.backend, engine.info.dtype) == (variant.backend, variant.dtype)
+    cosines = (embedded(engine, list(PROBES)) * request.getfixturevalue("reference")).sum(axis=1)
+    assert cosines.min() >= LEAST_COSINE.get(variant, 0.999999)
 
 
 def test_tokens_have_true_lengths_and_tell_of_cuts(engine: Engine) -> None:
@@ -79,7 +143,7 @@ def test_tokens_have_true_lengths_and_tell_of_cuts(engine: Engine) -> None:
 
 
 def test_what_lies_behind_the_cut_does_not_matter(engine: Engine) -> None:
-    """Two texts that differ only after the limit have the same vector."""
+    """Two texts that differ only after the limit are the same tokens, and so the same vector."""
     start = "the same long beginning " * 120
     first, second = embedded(engine, [start + "ends in joy", start + "ends in sorrow"])
     np.testing.assert_allclose(first, second, atol=1e-5)

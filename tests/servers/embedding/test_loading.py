@@ -7,6 +7,7 @@ import pytest
 from servers.embedding import loading
 from servers.embedding.debug_engine import DebugEngine
 from servers.embedding.models import ModelFiles
+from servers.embedding.surroundings import LIBRARY_ENVIRONMENT
 from servers.errors import ModelMissing
 from servers.settings import EmbeddingSettings
 
@@ -58,5 +59,5 @@ def test_an_allowed_download_is_a_phase_of_its_own(
 
 def test_the_libraries_are_kept_off_the_network_and_off_each_other_s_cores() -> None:
     """What the libraries read from the environment is fixed in one place."""
-    assert loading.LIBRARY_ENVIRONMENT["HF_HUB_OFFLINE"] == "1"
-    assert loading.LIBRARY_ENVIRONMENT["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert LIBRARY_ENVIRONMENT["HF_HUB_OFFLINE"] == "1"
+    assert LIBRARY_ENVIRONMENT["OMP_WAIT_POLICY"] == "PASSIVE"

@@ -53,7 +53,7 @@ async def worker_vectors(texts: list[str], on_phase: OnPhase) -> Embedded:
     """The vectors of `texts` through the whole worker, mixed into batches as they come."""
     from prometheus_client import CollectorRegistry
 
-    worker = EmbeddingWorker(EmbeddingSettings(device="cpu"), CollectorRegistry())
+    worker = EmbeddingWorker(EmbeddingSettings(device="cpu", backend="torch"), CollectorRegistry())
     await worker.start(on_phase)
     try:
         return await worker.embed(texts)
