@@ -5,14 +5,19 @@ each of its MIG devices beside it. Anything that can `read()` a report can stand
 """
 
 import importlib
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
 from launcher.placement import GpuFacts, GpuHolder
+from launcher.procfs import read_stat
 
 __all__ = ["GpuFacts", "GpuHolder", "GpuReader", "GpuReport", "NvmlReader", "read_gpus"]
+
+_WORD_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -32,24 +37,39 @@ class GpuReader(Protocol):
 
 
 class NvmlReader:
-    """Reads GPUs through nvidia-ml-py (the module `pynvml`, or one given that looks like it)."""
+    """Reads GPUs through nvidia-ml-py (the module `pynvml`, or one given that looks like it).
 
-    def __init__(self, nvml: ModuleType | Any | None = None) -> None:
+    Used by one thread at a time. With `keep_open` NVML stays open between readings, which spares a driver
+    without persistence mode a second each time; after an error it is opened anew. `close` gives it back.
+    """
+
+    def __init__(self, nvml: ModuleType | Any | None = None, *, keep_open: bool = False) -> None:
         self._nvml: Any = nvml
+        self._keep_open = keep_open
+        self._is_open = False
 
     def read(self) -> GpuReport:
         """The GPUs as NVML sees them now; without a driver an empty report that says so."""
-        nvml = self._nvml if self._nvml is not None else importlib.import_module("pynvml")
-        try:
-            nvml.nvmlInit()
-        except nvml.NVMLError as error:
-            return GpuReport((), problem=_why_not(nvml, error))
-        try:
-            return _read(nvml)
-        except nvml.NVMLError as error:
-            return GpuReport((), problem=f"the NVIDIA driver answers with an error: {error}")
-        finally:
-            nvml.nvmlShutdown()
+        if self._nvml is None:
+            self._nvml = importlib.import_module("pynvml")
+        nvml = self._nvml
+        if not self._is_open:
+            try:
+                nvml.nvmlInit()
+            except nvml.NVMLError as error:
+                return GpuReport((), problem=_why_not(nvml, error))
+            self._is_open = True
+        report = _read_all(nvml)
+        if report.problem is not None or not self._keep_open:
+            self.close()
+        return report
+
+    def close(self) -> None:
+        """Give NVML back; idempotent."""
+        if self._is_open:
+            self._is_open = False
+            with suppress(self._nvml.NVMLError):
+                self._nvml.nvmlShutdown()
 
 
 def read_gpus() -> Sequence[GpuFacts]:
@@ -66,6 +86,13 @@ def _why_not(nvml: Any, error: Exception) -> str:
     if isinstance(error, absent):
         return "no NVIDIA driver answers (a container needs to be started with GPUs)"
     return f"the NVIDIA driver cannot be asked: {error}"
+
+
+def _read_all(nvml: Any) -> GpuReport:
+    try:
+        return _read(nvml)
+    except nvml.NVMLError as error:
+        return GpuReport((), problem=f"the NVIDIA driver answers with an error: {error}")
 
 
 def _read(nvml: Any) -> GpuReport:
@@ -103,6 +130,8 @@ def _facts(
         holders=tuple(_holders(nvml, handle)),
         is_split=is_split,
         parent=parent,
+        cpus=_near_cpus(nvml, handle),
+        utilization_percent=_utilization(nvml, handle),
     )
 
 
@@ -114,7 +143,26 @@ def _holders(nvml: Any, handle: Any) -> Iterator[GpuHolder]:
     """Who uses the GPU; empty where the driver or a PID namespace hides it."""
     for process in _or_default(nvml, [], nvml.nvmlDeviceGetComputeRunningProcesses, handle):
         used = process.usedGpuMemory
-        yield GpuHolder(int(process.pid), None if used is None else int(used))
+        facts = read_stat(int(process.pid))
+        name = None if facts is None else facts.name
+        yield GpuHolder(int(process.pid), None if used is None else int(used), name)
+
+
+def _near_cpus(nvml: Any, handle: Any) -> tuple[int, ...]:
+    """The processors of the GPU's NUMA node, from a mask of 64-bit words."""
+    words = -(-(os.cpu_count() or 1) // _WORD_BITS)
+    mask = _or_default(nvml, [], nvml.nvmlDeviceGetCpuAffinity, handle, words)
+    return tuple(
+        place * _WORD_BITS + bit
+        for place, word in enumerate(mask)
+        for bit in range(_WORD_BITS)
+        if int(word) >> bit & 1
+    )
+
+
+def _utilization(nvml: Any, handle: Any) -> int | None:
+    rates = _or_default(nvml, None, nvml.nvmlDeviceGetUtilizationRates, handle)
+    return None if rates is None else int(rates.gpu)
 
 
 def _is_split(nvml: Any, handle: Any) -> bool:

@@ -29,17 +29,22 @@ NOMINAL_BYTES = 1024**3
 
 @dataclass(frozen=True)
 class GpuHolder:
-    """A process that uses a GPU, and how many bytes of it; None where the driver does not tell."""
+    """A process that uses a GPU, and how many bytes of it; None where the driver does not tell.
+
+    `name` is the program's; None where the pid is of another namespace or the process has gone.
+    """
 
     pid: int
     used_bytes: int | None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
 class GpuFacts:
     """One GPU or MIG device. `index` is the PCI order, None for a MIG device, whose GPU is `parent`.
 
-    `is_split`: MIG is on, so only the MIG devices of this GPU can be used.
+    `is_split`: MIG is on, so only the MIG devices of this GPU can be used. `cpus` are the processors of its
+    NUMA node, empty where that is not known; `utilization_percent` is None where the driver does not tell.
     """
 
     uuid: str
@@ -50,6 +55,8 @@ class GpuFacts:
     holders: tuple[GpuHolder, ...] = ()
     is_split: bool = False
     parent: str | None = None
+    cpus: tuple[int, ...] = ()
+    utilization_percent: int | None = None
 
     def __str__(self) -> str:
         number = "MIG device" if self.index is None else f"GPU {self.index}"
@@ -58,7 +65,10 @@ class GpuFacts:
 
 @dataclass(frozen=True)
 class GpuRequest:
-    """What one child asks for; `vram_bytes` is its budget over all its GPUs."""
+    """What one child asks for; `vram_bytes` is its budget over all its GPUs.
+
+    `seat` are the GPUs that it has now: `auto` stays there while there is room.
+    """
 
     child: str
     service: str
@@ -67,16 +77,21 @@ class GpuRequest:
     replica: int = 0
     replicas: int = 1
     wants_note: bool = True
+    seat: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a child gets: GPU identifiers, the device as it sees it, its CUDA_VISIBLE_DEVICES, a loud note."""
+    """What a child gets: GPU identifiers, the device as it sees it, its CUDA_VISIBLE_DEVICES, a loud note.
+
+    `cpus` are the processors near its GPUs, empty for all of them.
+    """
 
     ids: tuple[str, ...]
     device: str
     cuda_visible_devices: str
     note: str | None = None
+    cpus: tuple[int, ...] = ()
 
 
 CPU = Assignment((), "cpu", "")
@@ -152,13 +167,15 @@ class _Planning:
             self.planned[gpu.uuid] = self.planned.get(gpu.uuid, 0) + each
             self.budgets.setdefault(gpu.uuid, []).append(request.child)
         ids = tuple(gpu.uuid for gpu in gpus)
-        self.assignments[request.child] = Assignment(ids, "cuda:0", ",".join(ids), note)
+        near = tuple(sorted({cpu for gpu in gpus for cpu in gpu.cpus}))
+        self.assignments[request.child] = Assignment(ids, "cuda:0", ",".join(ids), note, near)
 
     def _place_auto(self, request: GpuRequest) -> None:
         usable = [gpu for gpu in self.gpus if not gpu.is_split and self._is_visible(gpu)]
         fitting = [gpu for gpu in usable if self._room(gpu) >= (request.vram_bytes or 0)]
         if fitting:
-            self._take(request, [max(fitting, key=self._attraction)])
+            seated = [gpu for gpu in fitting if gpu.uuid in request.seat]
+            self._take(request, seated[:1] or [max(fitting, key=self._attraction)])
             return
         note = (
             f"{request.child} runs on the CPU, which is many times slower: {self._why_cpu(request, usable)}"
@@ -248,4 +265,5 @@ def _held(gpu: GpuFacts) -> Iterator[str]:
         yield "no process that we can see uses this GPU"
     for holder in gpu.holders:
         size = "an unknown amount" if holder.used_bytes is None else format_size(holder.used_bytes)
-        yield f"pid {holder.pid} holds {size}"
+        name = "" if holder.name is None else f" ({holder.name})"
+        yield f"pid {holder.pid}{name} holds {size}"

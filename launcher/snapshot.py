@@ -16,7 +16,9 @@ __all__ = [
     "ChildDocument",
     "EventDocument",
     "ExitDocument",
+    "GpuDeviceDocument",
     "GpuDocument",
+    "GpuHolderDocument",
     "HealthDocument",
     "ServiceDocument",
     "State",
@@ -74,6 +76,29 @@ class GpuDocument(TypedDict):
 
     ids: list[str]
     device: str | None
+
+
+class GpuHolderDocument(TypedDict):
+    """A process that holds memory of a GPU; `child` is ours that it belongs to."""
+
+    pid: int
+    used_bytes: int | None
+    child: str | None
+
+
+class GpuDeviceDocument(TypedDict):
+    """A GPU of this machine; one that was given to a child and has gone has a `problem` and no figures."""
+
+    uuid: str
+    index: int | None
+    name: str | None
+    total_bytes: int | None
+    free_bytes: int | None
+    utilization_percent: int | None
+    parent: str | None
+    children: list[str]
+    holders: list[GpuHolderDocument]
+    problem: str | None
 
 
 class ChildDocument(TypedDict):
@@ -136,7 +161,7 @@ class StatusDocument(TypedDict):
     at: str
     supervisor: SupervisorDocument
     services: dict[str, ServiceDocument]
-    gpus: list[dict[str, Any]]
+    gpus: list[GpuDeviceDocument]
     notes: list[str]
 
 
@@ -201,7 +226,7 @@ def shape_status(
     at: str,
     supervisor: SupervisorDocument,
     services: Mapping[str, ServiceDocument],
-    gpus: Sequence[Mapping[str, Any]] = (),
+    gpus: Sequence[GpuDeviceDocument] = (),
     notes: Sequence[str] = (),
 ) -> StatusDocument:
     """Return the whole status document; `at` is RFC 3339 UTC."""
@@ -213,6 +238,6 @@ def shape_status(
         "at": at,
         "supervisor": supervisor,
         "services": dict(services),
-        "gpus": [dict(gpu) for gpu in gpus],
+        "gpus": list(gpus),
         "notes": list(notes),
     }

@@ -22,12 +22,15 @@ from typing import Any
 
 from launcher import __version__
 from launcher.children.diagnosing import Diagnostician
+from launcher.children.gpu_watch import GpuWatch
 from launcher.children.oom import OomCounter
 from launcher.children.parent import Parent
-from launcher.children.runtime import ChildRuntime, Surroundings
+from launcher.children.runtime import ChildRuntime
+from launcher.children.surroundings import Surroundings
 from launcher.children.usage import own_rss_bytes
 from launcher.control import ControlServer
 from launcher.errors import LauncherError, SupervisorFailed
+from launcher.gpus import NvmlReader
 from launcher.lifecycle_values import Child
 from launcher.logfiles import LogFile
 from launcher.logs.line_format import format_line, stamp
@@ -38,7 +41,7 @@ from launcher.running.publisher import Publisher
 from launcher.running.reload import Reconciler, rules_of
 from launcher.running.sampler import UsageSampler
 from launcher.running.stack import Stack
-from launcher.running.status_view import view_service
+from launcher.running.status_view import view_gpus, view_service
 from launcher.runtime_dir import OwnerLock, RuntimePaths, create_runtime_dir
 from launcher.snapshot import StatusDocument, shape_status
 
@@ -93,7 +96,8 @@ class Supervisor:
         self._publisher = Publisher()
         self._parent = Parent()
         self._stack = Stack(self._publisher, log_line)
-        self._sampler = UsageSampler(self._stack)
+        self._gpus = GpuWatch(NvmlReader(keep_open=True))
+        self._sampler = UsageSampler(self._stack, self._gpus, tasks, log_line)
         self._around = Surroundings(
             parent=self._parent,
             tasks=tasks,
@@ -104,8 +108,9 @@ class Supervisor:
             peers=self._peers,
             oom=OomCounter.of_this_process(),
             diagnostician=Diagnostician(self._parent, self._logs),
+            gpus=self._gpus,
         )
-        self._reconciler = Reconciler(self._stack, config_path, os.environ, self._make_runtime)
+        self._reconciler = Reconciler(self._stack, config_path, os.environ, self._make_runtime, self._gpus)
         commands = Commands(self._stack, self._reconciler, self._publisher, self.status, self._end_within)
         self._control = ControlServer(
             paths.control_socket, commands, self._publisher, self.status, self._sampler.wake
@@ -148,6 +153,7 @@ class Supervisor:
                 "rss_bytes": own_rss_bytes(),
             },
             services=services,
+            gpus=view_gpus(self._gpus.report, list(self._stack.children.values())),
             notes=self._notes,
         )
 
@@ -222,6 +228,7 @@ class Supervisor:
             for held in child.prepared.sockets:
                 held.close()
         self._around.diagnostician.close()
+        self._gpus.close()
         self._parent.close()
         self._write_journal()
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.configuration.models import Service
+from launcher.placement import Assignment
 
-__all__ = ["ChildFacts", "build_argv", "build_environment", "fill_in", "thread_count"]
+__all__ = ["ChildFacts", "build_argv", "build_environment", "choose_cpus", "fill_in", "thread_count"]
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -51,6 +52,9 @@ def build_environment(service: Service, facts: ChildFacts, inherited: Mapping[st
     environ = {name: value for name, value in inherited.items() if not _NEVER_INHERITED.fullmatch(name)}
     # A pipe makes Python hold its output back until 8 KiB are together; the log would lag behind.
     environ.setdefault("PYTHONUNBUFFERED", "1")
+    if service.server is not None:
+        # Threads that spin while they wait take the cores from the other server's.
+        environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     threads = thread_count(service)
     if threads is not None:
         environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
@@ -76,6 +80,17 @@ def fill_in(argv: tuple[str, ...], environ: Mapping[str, str]) -> tuple[str, ...
 def thread_count(service: Service) -> int | None:
     """Return how many threads `cpus` asks for, or None when it is not given."""
     return len(service.cpus) if isinstance(service.cpus, tuple) else service.cpus
+
+
+def choose_cpus(service: Service, gpu: Assignment, usable: Collection[int]) -> tuple[int, ...] | None:
+    """Return the processors that the child may run on: those of `cpus`, else those near its GPU.
+
+    None for all: nothing was asked for, or what is near is every processor that is `usable`, or none is.
+    """
+    if isinstance(service.cpus, tuple):
+        return service.cpus
+    near = tuple(cpu for cpu in gpu.cpus if cpu in usable) if service.cpus is None else ()
+    return near if 0 < len(near) < len(usable) else None
 
 
 def _contract_variables(service: Service, facts: ChildFacts) -> dict[str, str]:

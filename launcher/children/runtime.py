@@ -10,21 +10,22 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from launcher.children.diagnosing import Diagnostician, HungChild
-from launcher.children.environment import ChildFacts, build_argv, build_environment
-from launcher.children.oom import OomCounter
-from launcher.children.parent import Parent
+from launcher.children.diagnosing import HungChild
+from launcher.children.environment import ChildFacts, build_argv, build_environment, choose_cpus
+from launcher.children.gpu_use import ChildGpu, GpuGone, find_mismatch
 from launcher.children.probe import build_probe
 from launcher.children.senses import Senses
+from launcher.children.surroundings import LastExit, Surroundings
 from launcher.children.usage import Usage
 from launcher.configuration.models import Service
 from launcher.lifecycle_values import (
     CancelTimer,
     Child,
+    DeviceMismatched,
     Diagnose,
     Diagnosed,
     Effect,
@@ -50,34 +51,7 @@ from launcher.procfs import read_stat
 from launcher.restart_policy import Outcome
 from launcher.spawning import SpawnError, SpawnRequest
 
-__all__ = ["ChildRuntime", "LastExit", "Surroundings"]
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a child's runtime needs of the supervisor."""
-
-    parent: Parent
-    tasks: asyncio.TaskGroup
-    logs: Path
-    post: Callable[[str, Event], None]
-    changed: Callable[[], None]
-    journal: Callable[[], None]
-    peers: Callable[[], Mapping[str, str]]
-    oom: OomCounter
-    diagnostician: Diagnostician
-
-
-@dataclass
-class LastExit:
-    """How the last generation ended; the tail may still grow by lines that were in the pipe."""
-
-    outcome: Outcome
-    status: ExitStatus
-    at: str
-    after_s: float | None
-    stderr_tail: Sequence[str]
-    diagnosis: str | None
+__all__ = ["ChildRuntime"]
 
 
 @dataclass
@@ -104,7 +78,8 @@ class ChildRuntime:
     _environ: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.senses = Senses(self._post, self.around.changed)
+        self.senses = Senses(self._post, self.around.changed, self._device_told)
+        self.gpu = ChildGpu(self.around.gpus)
 
     @property
     def name(self) -> str:
@@ -148,6 +123,7 @@ class ChildRuntime:
         self.senses.begin(generation)
         self.usage, self.diagnosis = None, None
         try:
+            await self._take_seat()
             request = self._build_request(generation)
             born = await self.around.parent.start(
                 request,
@@ -155,9 +131,9 @@ class ChildRuntime:
                 on_exit=lambda status, is_empty: self._exited(generation, status, is_empty),
                 on_empty=lambda: self._emptied(generation),
             )
-        except (SpawnError, OSError, ValueError) as error:
+        except (SpawnError, GpuGone, OSError, ValueError) as error:
             # ValueError: what `env_file` holds cannot be an environment.
-            text = str(error) if isinstance(error, SpawnError) else f"cannot start: {error}"
+            text = str(error) if isinstance(error, SpawnError | GpuGone) else f"cannot start: {error}"
             self._record_exit(Outcome("spawn_failed"), ExitStatus(None, None), None, [text])
             self.log.mark(f"generation {generation} did not start: {text}")
             self._post(SpawnFailed(generation, text))
@@ -168,6 +144,14 @@ class ChildRuntime:
         self.log.mark(f"generation {generation} started, pid {born.tree.pid}")
         self._post(Spawned(generation, born.tree.pid))
         self.around.journal()
+
+    async def _take_seat(self) -> None:
+        """A GPU may have gone since the child was placed."""
+        before = self.prepared.gpu
+        seat = await self.gpu.take_seat(self.prepared, os.environ)
+        if seat is not before:
+            self.prepared = replace(self.prepared, gpu=seat)
+            self.log.mark(seat.note or f"moved to {', '.join(seat.ids)}")
 
     def _build_request(self, generation: int) -> SpawnRequest:
         service, prepared = self.service, self.prepared
@@ -191,7 +175,7 @@ class ChildRuntime:
             service.cwd,
             tuple(held.fileno() for held in sockets),
             service.user,
-            service.cpus if isinstance(service.cpus, tuple) else None,
+            choose_cpus(service, prepared.gpu, os.sched_getaffinity(0)),
             service.limits.open_files,
         )
 
@@ -219,7 +203,10 @@ class ChildRuntime:
         if is_empty:
             self._close_generation()
         self.log.mark(f"generation {generation} ended: {status.text} after {after_s or 0.0:.1f} s")
-        self._post(Exited(generation, outcome, status.text, is_empty))
+        is_over = is_empty and not self.prepared.gpu.ids
+        self._post(Exited(generation, outcome, status.text, is_over))
+        if is_empty and not is_over:
+            self._await_vram(generation)
 
     def _judge(self, status: ExitStatus) -> Outcome:
         if status.signal is None:
@@ -229,7 +216,26 @@ class ChildRuntime:
 
     def _emptied(self, generation: int) -> None:
         self._close_generation()
-        self._post(GroupEmptied(generation))
+        if self.prepared.gpu.ids:
+            self._await_vram(generation)
+        else:
+            self._post(GroupEmptied(generation))
+
+    def _await_vram(self, generation: int) -> None:
+        """A child is not over while its memory is not free: a sibling beside it might not fit."""
+
+        async def wait() -> None:
+            held = await self.gpu.wait_released(self.prepared.gpu)
+            if held is not None:
+                self.log.mark(f"nothing of generation {generation} lives, but {held}")
+            self._post(GroupEmptied(generation))
+
+        self.around.tasks.create_task(wait(), name=f"vram of {self.name}")
+
+    def _device_told(self, device: str) -> None:
+        text = find_mismatch(self.service, self.prepared.gpu, device)
+        if text is not None:
+            self._post(DeviceMismatched(self.life.generation, text))
 
     def _close_generation(self) -> None:
         """Nobody of this generation lives: what its pipes still hold is all there will be."""
@@ -273,7 +279,7 @@ class ChildRuntime:
             output=self._output,
             settings=self.service.options,
             environ=self._environ,
-            gpus=None,
+            gpus=self.around.gpus.report,
         )
 
     def _cancel_timer(self) -> None:

@@ -43,13 +43,19 @@ class Told:
 class Senses:
     """The facts about the running generation of one child, and the task that asks for them."""
 
-    def __init__(self, post: Callable[[Event], None], changed: Callable[[], None]) -> None:
-        """Post events and tell of changed facts; nothing is asked before `start_probe`."""
+    def __init__(
+        self, post: Callable[[Event], None], changed: Callable[[], None], on_device: Callable[[str], None]
+    ) -> None:
+        """Post events and tell of changed facts; nothing is asked before `start_probe`.
+
+        `on_device` hears where the child says that it computes, each time it says so.
+        """
         self.told = Told()
         self.health = Health()
         self.facts = NotifyFacts()
         self._post = post
         self._changed = changed
+        self._on_device = on_device
         self._generation = 0
         self._prober: Prober | None = None
         self._task: asyncio.Task[None] | None = None
@@ -78,7 +84,7 @@ class Senses:
         facts.is_ready = facts.is_ready or said.is_ready
         if said.is_watchdog:
             facts.watchdog_at = asyncio.get_running_loop().time()
-        self.told.device = said.device or self.told.device
+        self._tell_device(said.device)
         self.told.detail = said.status or self.told.detail
         self._move(said.phase, said.progress, said.extend_s or 0.0)
         facts.phase, facts.progress = self.told.phase, self.told.progress
@@ -92,8 +98,7 @@ class Senses:
         match result.answer:
             case Well(stats):
                 health.ok, health.detail, health.stats = True, None, stats
-                device = (stats or {}).get("device")
-                self.told.device = device if isinstance(device, str) else self.told.device
+                self._tell_device((stats or {}).get("device"))
                 self._post(ProbeSucceeded(self._generation))
             case Loading(phase, progress, detail):
                 health.ok, health.detail = None, detail
@@ -102,6 +107,11 @@ class Senses:
                 health.ok, health.detail = False, text
                 self._post(ProbeFailed(self._generation, text))
         self._changed()
+
+    def _tell_device(self, device: object) -> None:
+        if isinstance(device, str) and device:
+            self.told.device = device
+            self._on_device(device)
 
     def _move(self, phase: str | None, progress: float | None, extend_s: float) -> None:
         told = self.told

@@ -17,10 +17,14 @@ __all__ = ["Usage", "UsageMeter", "own_rss_bytes"]
 
 @dataclass(frozen=True)
 class Usage:
-    """One child at one moment; `cpu_percent` is 100 for one busy processor, None before the second sample."""
+    """One child at one moment; `cpu_percent` is 100 for one busy processor, None before the second sample.
+
+    `pids` are its processes.
+    """
 
     cpu_percent: float | None
     rss_bytes: int
+    pids: frozenset[int] = frozenset()
 
 
 class UsageMeter:
@@ -49,7 +53,9 @@ class UsageMeter:
         self, members: Iterable[ProcessStat], before: Mapping[tuple[int, int], float], passed_s: float | None
     ) -> Usage:
         rss_bytes, used_s, is_known = 0, 0.0, False
+        pids = set()
         for process in members:
+            pids.add(process.pid)
             key = (process.pid, process.started_ticks)
             self._cpu_s[key] = process.cpu_s
             rss_bytes += process.rss_bytes
@@ -57,8 +63,8 @@ class UsageMeter:
                 used_s += process.cpu_s - before[key]
                 is_known = True
         if not is_known or not passed_s:
-            return Usage(None, rss_bytes)
-        return Usage(round(100 * used_s / passed_s, 1), rss_bytes)
+            return Usage(None, rss_bytes, frozenset(pids))
+        return Usage(round(100 * used_s / passed_s, 1), rss_bytes, frozenset(pids))
 
 
 def own_rss_bytes() -> int | None:

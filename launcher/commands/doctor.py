@@ -15,6 +15,7 @@ from launcher.invocation import CONFIG_NAME, Invocation
 
 if TYPE_CHECKING:
     from launcher.planning.machine_checks import Check
+    from launcher.planning.seating import Seat
 
 __all__ = ["command"]
 
@@ -61,18 +62,20 @@ def _examine(config_path: Path, environ: Mapping[str, str]) -> "list[Check]":
 
     reader = NvmlReader()
     machine = check_machine(config_path, reader.read())
-    return [*machine, *check_stack(config_path, environ, reader, _own_pids(config_path))]
+    return [*machine, *check_stack(config_path, environ, reader, *_running(config_path))]
 
 
-def _own_pids(config_path: Path) -> set[int]:
-    """The processes of the stack that runs for this file: what they hold is in good hands."""
+def _running(config_path: Path) -> "tuple[set[int], dict[str, Seat]]":
+    """The processes and the GPUs of the stack that runs for this file: what they hold is in good hands."""
     from launcher.control_client import fetch_status
-    from launcher.planning.stack_plan import own_pids
+    from launcher.planning.stack_plan import own_pids, seats_in
 
     try:
-        return set(own_pids(fetch_status(config_path)))
+        status = fetch_status(config_path)
     except LauncherError:
-        return set()  # nothing runs, or what runs does not answer: then its ports are conflicts worth showing
+        # Nothing runs, or what runs does not answer: then its ports are conflicts worth showing.
+        return set(), {}
+    return set(own_pids(status)), seats_in(status)
 
 
 def _lines(checks: "Sequence[Check]") -> Iterator[str]:

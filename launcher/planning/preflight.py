@@ -12,27 +12,13 @@ from dataclasses import dataclass, field
 
 from launcher.config import Config
 from launcher.configuration.models import NamedGpus, Service, child_names
-from launcher.errors import (
-    ConfigInvalid,
-    EnvironmentUnmet,
-    GpuMissing,
-    LauncherError,
-    PortInUse,
-    VramShort,
-)
-from launcher.gpus import GpuReader, GpuReport, NvmlReader
-from launcher.placement import (
-    CPU,
-    Assignment,
-    GpuFacts,
-    GpuRequest,
-    PlacementConflict,
-    PlacementPlan,
-    plan_placement,
-)
+from launcher.errors import ConfigInvalid, PortInUse
+from launcher.gpus import GpuReader, NvmlReader
+from launcher.placement import CPU, Assignment, PlacementPlan
 from launcher.planning.option_checks import check_options
 from launcher.planning.port_claims import ChildPort, PortClaims, claim_ports
 from launcher.planning.program_checks import find_missing_program, find_path_problems
+from launcher.planning.seating import Seat, place_services, raise_all
 from launcher.sockets import close_all
 
 __all__ = ["Assignment", "Prepared", "PreparedChild", "check_environment", "place_services", "prepare"]
@@ -78,6 +64,7 @@ def prepare(
     environ: Mapping[str, str] | None = None,
     only: Collection[str] | None = None,
     own_pids: Collection[int] = (),
+    seats: Mapping[str, Seat] | None = None,
     gpu_reader: GpuReader | None = None,
 ) -> Prepared:
     """Check and reserve everything that the services need; blocks for seconds at most.
@@ -85,8 +72,10 @@ def prepare(
     `only` limits it to these services (default: all that are enabled). `held` are the listening sockets
     that the supervisor has already, by child; they are used again where the file still allows and otherwise
     left alone: the caller closes what it did not get back. `own_pids` are children (session leaders) that
-    run now: what they hold, ports and GPU memory, counts as free. Raises ConfigInvalid, EnvironmentUnmet
-    (or the one error in it), PortInUse or ActionFailed; what was bound is closed then.
+    run now: their ports count as free. `seats` says which GPUs they have, by child: they keep them where
+    that is possible, and what they hold counts as free for those that are placed anew. Raises
+    ConfigInvalid, EnvironmentUnmet (or the one error in it), PortInUse or ActionFailed; what was bound is
+    closed then.
     """
     environ = os.environ if environ is None else environ
     services = [
@@ -95,7 +84,7 @@ def prepare(
         if service.enabled and (only is None or name in only)
     ]
     check_environment(config, services, environ)
-    placed = place_services(config, services, gpu_reader or NvmlReader(), environ, own_pids)
+    placed = place_services(config, services, gpu_reader or NvmlReader(), environ, seats or {})
     claims = claim_ports(config, services, held or {}, strict=strict_ports, own_pids=own_pids)
     if claims.conflicts:
         claims.close()
@@ -116,74 +105,7 @@ def check_environment(config: Config, services: Iterable[Service], environ: Mapp
     if problems or findings.problems:
         raise ConfigInvalid([*problems, *findings.problems])
     missing = [find_missing_program(config, service, environ) for service in services]
-    _raise_all([*findings.missing_models, *(error for error in missing if error is not None)])
-
-
-def _raise_all(errors: list[LauncherError]) -> None:
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise EnvironmentUnmet(errors)
-
-
-def _asks_for_gpu(services: Iterable[Service]) -> bool:
-    return any(str(service.gpu) != "none" for service in services)
-
-
-def place_services(
-    config: Config,
-    services: Collection[Service],
-    reader: GpuReader,
-    environ: Mapping[str, str],
-    own_pids: Collection[int],
-) -> PlacementPlan:
-    """The GPU of every child; the driver is asked only when a service may want one.
-
-    Raises GpuMissing or VramShort, or EnvironmentUnmet for several of them.
-    """
-    report = reader.read() if _asks_for_gpu(services) else GpuReport(())
-    requests = [
-        GpuRequest(
-            child,
-            service.name,
-            service.gpu,
-            service.vram_bytes,
-            replica,
-            service.replicas,
-            wants_note=service.server is not None or config.mark(f"services.{service.name}.gpu") is not None,
-        )
-        for service in services
-        for replica, child in enumerate(child_names(service))
-    ]
-    gpus = [_without_ours(gpu, own_pids) for gpu in report.gpus]
-    plan = plan_placement(requests, gpus, visible=_visible(environ), problem=report.problem)
-    _raise_all([_gpu_error(config, conflict) for conflict in plan.conflicts])
-    return plan
-
-
-def _visible(environ: Mapping[str, str]) -> list[str] | None:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves to us, or None when it is not set."""
-    value = environ.get("CUDA_VISIBLE_DEVICES")
-    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
-
-
-def _without_ours(gpu: GpuFacts, own_pids: Collection[int]) -> GpuFacts:
-    """The GPU as it will be once our own children have left it."""
-    ours = sum(holder.used_bytes or 0 for holder in gpu.holders if holder.pid in own_pids)
-    free = min(gpu.total_bytes, gpu.free_bytes + ours)
-    return GpuFacts(**{**gpu.__dict__, "free_bytes": free})
-
-
-def _gpu_error(config: Config, conflict: PlacementConflict) -> LauncherError:
-    kind = GpuMissing if conflict.kind == "missing" else VramShort
-    key = f"services.{conflict.request.service}.{'gpu' if conflict.kind == 'missing' else 'vram'}"
-    return kind(
-        conflict.request.child,
-        conflict.reason,
-        where=config.mark(key),
-        source=config.source(key),
-        hint=conflict.hint,
-    )
+    raise_all([*findings.missing_models, *(error for error in missing if error is not None)])
 
 
 def _children(

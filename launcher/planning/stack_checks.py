@@ -20,13 +20,18 @@ from launcher.errors import (
 from launcher.gpus import GpuReader
 from launcher.planning.machine_checks import Check
 from launcher.planning.port_claims import PortClaims, claim_ports
-from launcher.planning.preflight import check_environment, place_services
+from launcher.planning.preflight import check_environment
+from launcher.planning.seating import Seat, place_services
 
 __all__ = ["check_stack"]
 
 
 def check_stack(
-    config_path: Path, environ: Mapping[str, str], reader: GpuReader, own_pids: Collection[int]
+    config_path: Path,
+    environ: Mapping[str, str],
+    reader: GpuReader,
+    own_pids: Collection[int],
+    seats: Mapping[str, Seat],
 ) -> Iterator[Check]:
     """Every check of the file at `config_path`; only the first when the file itself is wrong."""
     try:
@@ -40,7 +45,7 @@ def check_stack(
     services = [service for service in config.services.values() if service.enabled]
     yield Check("config", "ok", f"{config_path} ({', '.join(config.services)})")
     yield from _environment(config, services, environ)
-    yield from _placement(config, services, environ, reader, own_pids)
+    yield from _placement(config, services, environ, reader, seats)
     for service in services:
         yield from _ports(config, service, own_pids)
 
@@ -79,10 +84,10 @@ def _placement(
     services: list[Service],
     environ: Mapping[str, str],
     reader: GpuReader,
-    own_pids: Collection[int],
+    seats: Mapping[str, Seat],
 ) -> Iterator[Check]:
     try:
-        plan = place_services(config, services, reader, environ, own_pids)
+        plan = place_services(config, services, reader, environ, seats)
     except EnvironmentUnmet as error:
         yield from (_failed("placement", unmet) for unmet in error.errors)
         return

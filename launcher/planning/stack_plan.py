@@ -12,9 +12,10 @@ from launcher.config import Config
 from launcher.configuration.models import Service, child_names
 from launcher.errors import NoSuchService
 from launcher.planning.preflight import PreparedChild, prepare
+from launcher.planning.seating import Seat
 from launcher.reconcile import Action, Settings, plan_from_settings
 
-__all__ = ["ChildPlan", "StackPlan", "own_pids", "plan_stack"]
+__all__ = ["ChildPlan", "StackPlan", "own_pids", "plan_stack", "seats_in"]
 
 Document = Mapping[str, Any]
 
@@ -84,8 +85,10 @@ def plan_stack(
     chosen = _with_dependencies(config, only) if only else set(config.services) | set(services)
     actions = tuple(action for action in _actions(services, config) if action.service in chosen)
     fresh = [action.service for action in actions if action.kind in ("start", "restart")]
-    pids = () if status is None else tuple(own_pids(status))
-    prepared = prepare(config, strict_ports=strict_ports, environ=environ, only=fresh, own_pids=pids)
+    pids, seats = ((), {}) if status is None else (tuple(own_pids(status)), seats_in(status))
+    prepared = prepare(
+        config, strict_ports=strict_ports, environ=environ, only=fresh, own_pids=pids, seats=seats
+    )
     prepared.close()
     planned = [config.services[action.service] for action in actions if action.kind != "stop"]
     return StackPlan(
@@ -142,6 +145,15 @@ def own_pids(status: Document) -> Iterator[int]:
         for child in service["children"]:
             if child.get("pid") is not None:
                 yield int(child["pid"])
+
+
+def seats_in(status: Document) -> dict[str, Seat]:
+    """The GPUs that each child has, by the status document."""
+    return {
+        child["name"]: Seat(tuple((child.get("gpu") or {}).get("ids") or ()), child.get("pid"))
+        for service in status["services"].values()
+        for child in service["children"]
+    }
 
 
 def _children(

@@ -20,6 +20,7 @@ from launcher.children.runtime import ChildRuntime
 from launcher.config import Config, load_config
 from launcher.configuration.models import Service, child_names
 from launcher.errors import NoSuchService
+from launcher.gpus import GpuReader
 from launcher.lifecycle_values import Rules, RulesChanged
 from launcher.planning.preflight import Prepared, PreparedChild, prepare
 from launcher.reconcile import Action, plan
@@ -60,8 +61,10 @@ class Reconciler:
         config_path: Path,
         environ: Mapping[str, str],
         make_runtime: Callable[[PreparedChild], ChildRuntime],
+        gpu_reader: GpuReader,
     ) -> None:
         """Change `stack` as the file at `config_path` says; `make_runtime` makes a child that is new."""
+        self._gpu_reader = gpu_reader
         self._stack = stack
         self._path = config_path
         self._environ = environ
@@ -115,6 +118,8 @@ class Reconciler:
             environ=self._environ,
             only=chosen,
             own_pids=[entry.pid for entry in self._stack.journal_entries()],
+            seats=self._stack.seats(),
+            gpu_reader=self._gpu_reader,
         )
 
     def _apply(

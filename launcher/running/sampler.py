@@ -1,12 +1,18 @@
 """When resource use is sampled: while somebody watches or a limit is set, and otherwise only when asked.
 
-Decides the rhythm and turns a passed memory limit into an event. What a child uses is `usage`.
+Decides the rhythm and turns a passed limit into an event. What a child uses is `usage` and `gpu_use`. A child
+on a GPU is always sampled, as the driver is the only one to tell that a GPU has gone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
+from launcher.children.gpu_watch import GpuWatch
+from launcher.children.runtime import ChildRuntime
 from launcher.children.usage import UsageMeter
 from launcher.lifecycle_values import LimitExceeded
 from launcher.running.stack import Stack
@@ -20,11 +26,18 @@ _YOUNG_S = 0.2
 class UsageSampler:
     """Keeps `usage` of each child as fresh as it is needed; lives on the loop's thread."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(
+        self, stack: Stack, gpus: GpuWatch, tasks: asyncio.TaskGroup, log: Callable[[str], None]
+    ) -> None:
         """Sample the children of `stack`; nothing runs before `wake` or `refresh`."""
         self._stack = stack
+        self._gpus = gpus
+        self._tasks = tasks
+        self._log = log
         self._meter = UsageMeter()
         self._handle: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._problem: str | None = None
         self._loop = asyncio.get_running_loop()
 
     def wake(self) -> None:
@@ -48,8 +61,9 @@ class UsageSampler:
 
     def _is_needed(self) -> bool:
         children = self._stack.children.values()
-        is_limited = any(child.service.limits.memory_bytes is not None for child in children)
-        return is_limited or self._stack.publisher.has_subscribers
+        return self._stack.publisher.has_subscribers or any(
+            child.prepared.gpu.ids or any(vars(child.service.limits).values()) for child in children
+        )
 
     def _tick(self) -> None:
         self._handle = None
@@ -61,7 +75,47 @@ class UsageSampler:
         found = self._meter.sample(leaders, self._loop.time())
         for name, child in self._stack.children.items():
             child.usage = found.get(name)
-            limit = child.service.limits.memory_bytes
-            if limit is not None and child.usage is not None and child.usage.rss_bytes > limit:
-                text = f"uses {child.usage.rss_bytes:,} bytes of memory; its limit is {limit:,}"
-                self._stack.post(name, LimitExceeded(child.life.generation, text))
+            self._check_limits(child)
+        if self._asking is None and any(child.prepared.gpu.ids for child in self._stack.children.values()):
+            self._asking = self._tasks.create_task(self._ask_gpus(), name="gpus")
+
+    async def _ask_gpus(self) -> None:
+        """The driver may take its time: what it says is taken when it comes."""
+        report = await self._gpus.refresh()
+        self._asking = None
+        if report.problem != self._problem:
+            self._problem = report.problem
+            self._log(f"GPUs: {report.problem or 'all answer again'}")
+        for child in self._stack.children.values():
+            if child.usage is not None:
+                child.gpu.observe(child.prepared.gpu, child.usage.pids, child.senses.health.stats)
+                self._check_limits(child)
+        self._stack.publisher.changed()
+
+    def _check_limits(self, child: ChildRuntime) -> None:
+        for passed in _passed_limits(child):
+            self._stack.post(child.name, passed)
+
+
+def _passed_limits(child: ChildRuntime) -> Iterator[LimitExceeded]:
+    limits, usage, generation = child.service.limits, child.usage, child.life.generation
+    if usage is None:
+        return
+    if limits.memory_bytes is not None and usage.rss_bytes > limits.memory_bytes:
+        text = f"uses {usage.rss_bytes:,} bytes of memory; its limit is {limits.memory_bytes:,}"
+        yield LimitExceeded(generation, text)
+    used = child.gpu.vram_bytes
+    if limits.vram_bytes is not None and used is not None and used > limits.vram_bytes:
+        text = f"uses {used:,} bytes of GPU memory; its limit is {limits.vram_bytes:,}"
+        yield LimitExceeded(generation, text, "vram_limit")
+    if limits.open_files is not None:
+        most = max((_open_files(pid) for pid in usage.pids), default=0)
+        if most >= limits.open_files:
+            text = f"has {most:,} open files, all that its limit allows"
+            yield LimitExceeded(generation, text, "open_files_limit")
+
+
+def _open_files(pid: int) -> int:
+    with suppress(OSError):
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return 0

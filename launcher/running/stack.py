@@ -20,6 +20,7 @@ from launcher.errors import NoSuchService
 from launcher.lifecycle import step
 from launcher.lifecycle_values import Child, Event, RestartRequested, StartRequested, StopRequested
 from launcher.logs.line_format import stamp
+from launcher.planning.seating import Seat
 from launcher.running.change_text import cause_of, describe_change
 from launcher.running.journal import JournalEntry
 from launcher.running.ordering import AT_REST, Seen, missing_dependencies
@@ -145,6 +146,10 @@ class Stack:
     def held_sockets(self) -> dict[str, tuple[socket.socket, ...]]:
         """Return the listening sockets by child."""
         return {name: child.prepared.sockets for name, child in self.children.items()}
+
+    def seats(self) -> dict[str, Seat]:
+        """Return the GPUs by child."""
+        return {name: Seat(child.prepared.gpu.ids, child.life.pid) for name, child in self.children.items()}
 
     def _handle(self, name: str, event: Event) -> None:
         child = self.children.get(name)

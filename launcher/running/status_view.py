@@ -4,14 +4,24 @@ shape.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from launcher.children.probe import probe_kind
-from launcher.children.runtime import ChildRuntime, LastExit
+from launcher.children.runtime import ChildRuntime
+from launcher.children.surroundings import LastExit
 from launcher.configuration.models import Service
-from launcher.snapshot import ChildDocument, ExitDocument, HealthDocument, ServiceDocument, shape_service
+from launcher.gpus import GpuReport
+from launcher.placement import GpuFacts
+from launcher.snapshot import (
+    ChildDocument,
+    ExitDocument,
+    GpuDeviceDocument,
+    HealthDocument,
+    ServiceDocument,
+    shape_service,
+)
 
-__all__ = ["view_child", "view_service"]
+__all__ = ["view_child", "view_gpus", "view_service"]
 
 _WITH_PHASE = frozenset({"starting"})
 
@@ -34,6 +44,54 @@ def view_service(
         depends_on=service.depends_on,
         notes=list(dict.fromkeys(notes)),
     )
+
+
+def view_gpus(report: GpuReport | None, children: Sequence[ChildRuntime]) -> list[GpuDeviceDocument]:
+    """Return the documents of all GPUs: those that answer, and those that a child was given and have gone."""
+    gpus = () if report is None else report.gpus
+    owners = {pid: child.name for child in children if child.usage for pid in child.usage.pids}
+    seated: dict[str, list[str]] = {}
+    for child in children:
+        for uuid in child.prepared.gpu.ids:
+            seated.setdefault(uuid, []).append(child.name)
+    found = [_view_gpu(gpu, seated.get(gpu.uuid, []), owners) for gpu in gpus]
+    there = {gpu.uuid for gpu in gpus}
+    why = None if report is None else report.problem
+    lost = (_view_lost(uuid, names, why) for uuid, names in seated.items() if uuid not in there)
+    return [*found, *lost]
+
+
+def _view_gpu(gpu: GpuFacts, names: list[str], owners: Mapping[int, str]) -> GpuDeviceDocument:
+    return {
+        "uuid": gpu.uuid,
+        "index": gpu.index,
+        "name": gpu.name,
+        "total_bytes": gpu.total_bytes,
+        "free_bytes": gpu.free_bytes,
+        "utilization_percent": gpu.utilization_percent,
+        "parent": gpu.parent,
+        "children": names,
+        "holders": [
+            {"pid": holder.pid, "used_bytes": holder.used_bytes, "child": owners.get(holder.pid)}
+            for holder in gpu.holders
+        ],
+        "problem": None,
+    }
+
+
+def _view_lost(uuid: str, names: list[str], why: str | None) -> GpuDeviceDocument:
+    return {
+        "uuid": uuid,
+        "index": None,
+        "name": None,
+        "total_bytes": None,
+        "free_bytes": None,
+        "utilization_percent": None,
+        "parent": None,
+        "children": names,
+        "holders": [],
+        "problem": why or "the driver lists it no more",
+    }
 
 
 def view_child(child: ChildRuntime, missing: Sequence[str], now: float) -> ChildDocument:
@@ -60,7 +118,7 @@ def view_child(child: ChildRuntime, missing: Sequence[str], now: float) -> Child
         "gpu": {"ids": list(gpu.ids), "device": told.device or gpu.device},
         "cpu_percent": None if usage is None else usage.cpu_percent,
         "rss_bytes": None if usage is None else usage.rss_bytes,
-        "vram_bytes": None,
+        "vram_bytes": child.gpu.vram_bytes,
         "health": _view_health(child, now),
         "log": str(child.log.path),
         "log_lines_dropped": child.log.dropped,

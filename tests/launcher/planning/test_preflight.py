@@ -21,6 +21,7 @@ from launcher.errors import (
 from launcher.gpus import GpuReport
 from launcher.placement import GpuFacts, GpuHolder
 from launcher.planning.preflight import Prepared, prepare
+from launcher.planning.seating import Seat
 from launcher.sockets import bind_service, close_all
 
 GIB = 1024**3
@@ -207,7 +208,7 @@ def test_memory_of_our_own_children_counts_as_free(config: Callable[[str], Confi
     error = failure(made, gpu_reader=full)
     assert isinstance(error, VramShort)
     assert error.where is not None
-    prepared = run(made, gpu_reader=full, own_pids=[77])
+    prepared = run(made, gpu_reader=full, seats={"a": Seat(("GPU-0-uuid",), 77)})
     assert prepared.children["a"].gpu.cuda_visible_devices == "GPU-0-uuid"
 
 
