@@ -83,11 +83,12 @@ def build_service(
 
 
 def main() -> int:
-    """Runs the probe as the environment says: PROBE_LOADS_FOREVER, PROBE_MODEL_MISSING."""
+    """Runs the probe as the environment says: PROBE_NAME, PROBE_LOADS_FOREVER, PROBE_MODEL_MISSING."""
     error = (
         ModelMissing("model 'x' is not here", mend="copy it") if "PROBE_MODEL_MISSING" in os.environ else None
     )
-    service = build_service(load_forever="PROBE_LOADS_FOREVER" in os.environ, start_error=error)
+    name = os.environ.get("PROBE_NAME", "probe")
+    service = build_service(name=name, load_forever="PROBE_LOADS_FOREVER" in os.environ, start_error=error)
     return run(service, read_settings(ServerSettings, sys.argv[1:], os.environ), default_ports=(0,))
 
 

@@ -33,7 +33,8 @@ export class Connection {
       this.set("connecting", this.reason);
       // A subprotocol is the only place where a page can put a token; a URL would end up in logs.
       const socket = new WebSocket(this.url, this.token ? [`bearer.${this.token}`] : []);
-      const slow = setTimeout(() => this.explainDelay(socket), SLOW_CONNECT_MS);
+      let health = null;
+      const slow = setTimeout(async () => { health = await this.explainDelay(socket); }, SLOW_CONNECT_MS);
       this.socket = socket;
       socket.onopen = () => {
         clearTimeout(slow);
@@ -44,15 +45,20 @@ export class Connection {
       socket.onmessage = (event) => this.settle(event.data);
       socket.onclose = async (event) => {
         clearTimeout(slow);
-        reject(new Error(await this.lost(event)));
+        reject(new Error(await this.lost(event, health)));
       };
     });
     return this.opening;
   }
 
+  // A kept connection waits on: a server that restarts on sockets which its supervisor holds takes it up in the end.
+  // Whoever wants something now is told at once why there is nothing.
   async explainDelay(socket) {
     const health = await readHealth(this.url, this.token);
-    if (socket.readyState === WebSocket.CONNECTING) this.set("connecting", health.reason, health);
+    if (socket.readyState !== WebSocket.CONNECTING || health.isReady) return null;
+    this.set("connecting", health.reason, health);
+    if (!this.isKept) socket.close();
+    return health;
   }
 
   // Sends text as it is; resolves to {text, reply, ms}, rejects with the reason when no reply can come.
@@ -96,13 +102,13 @@ export class Connection {
   }
 
   // Says why the socket closed and, if it is kept, arranges the next try.
-  async lost(event) {
+  async lost(event, knownHealth) {
     this.opening = null;
     const meaning = closeReason(event);
     this.refuse(meaning || `the connection broke before the reply (close code ${event.code})`);
     if (this.isClosed) return "closed";
     this.set("lost", meaning || this.reason);
-    const health = await readHealth(this.url, this.token);
+    const health = knownHealth ?? (await readHealth(this.url, this.token));
     const refused = "the server answers HTTP but closed the WebSocket: its limit of connections or another program";
     const reason = [meaning, health.isReady ? (meaning ? "" : refused) : health.reason].filter(Boolean).join("; ");
     if (this.isClosed || this.opening) return reason;

@@ -16,14 +16,16 @@ export function makeMemory(stack) {
   for (const command of FILES) {
     byId(command).addEventListener("click", () => guarded("browse-note", () => writeFile(stack, command)));
   }
-  stack.addEventListener("change", ({ detail }) => detail === stack.find("memory") && offerFiles(detail));
+  let lastState = null;
+  stack.addEventListener("change", ({ detail }) => {
+    if (detail !== stack.find("memory") || detail.state === lastState) return;
+    lastState = detail.state;
+    // Again after it was away: another version may know more.
+    if (lastState === "ready") offerFiles(detail);
+  });
 }
 
-// Asked once the server is there, and again after it was away: another version may know more.
 async function offerFiles(memory) {
-  if (memory.state === offerFiles.known) return;
-  offerFiles.known = memory.state;
-  if (memory.state !== "ready") return;
   const commands = (await memory.commands()) ?? [];
   for (const command of FILES) byId(command).hidden = !commands.includes(command);
 }
