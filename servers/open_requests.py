@@ -25,7 +25,10 @@ MOST_WAITING = 1024
 
 @dataclass(eq=False)
 class Slot:
-    """The place of one reply in the order of a connection; answered by `reply` at once or by `task`."""
+    """The place of one reply in the order of a connection; answered by `reply` at once or by `task`.
+
+    `answered` is done when `task` is, however it ended.
+    """
 
     envelope: Envelope | None
     received_at: float
@@ -33,6 +36,7 @@ class Slot:
     reply: str | None = None
     task: asyncio.Task[str] | None = None
     was_cancelled: bool = False
+    answered: asyncio.Future[None] | None = None
 
     @property
     def command(self) -> str:
@@ -70,6 +74,7 @@ class OpenRequests:
     def open(self, slot: Slot, task: asyncio.Task[str]) -> None:
         """Takes in a slot that `task` answers; close it when its reply has left."""
         slot.task = task
+        slot.answered = task.get_loop().create_future()
         self._slots.add(slot)
         self._bytes += slot.size_bytes
         self._telemetry.in_flight += 1
@@ -104,6 +109,8 @@ class OpenRequests:
 
     def _settle(self, slot: Slot, task: asyncio.Task[str]) -> None:
         self._telemetry.in_flight -= 1
+        if slot.answered is not None and not slot.answered.done():
+            slot.answered.set_result(None)
         if task.cancelled():
             self.record(slot, Cancelled.code)
         elif task.exception() is None and slot in self._slots:

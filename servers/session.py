@@ -113,8 +113,8 @@ class Session:
             slot = await self._order.get()
             if slot is None:
                 continue
-            if slot.task is not None:
-                await asyncio.wait({slot.task})
+            if slot.answered is not None:
+                await slot.answered
             await self.send({"type": "websocket.send", "text": self._reply(slot)})
             self._open.close(slot)
         await self.send({"type": "websocket.close", "code": self.close_code, "reason": "shutting down"})

@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
+from servers.histograms import Histograms
 from servers.readiness import Readiness
 
 __all__ = ["LatencyWindow", "Telemetry"]
@@ -90,8 +91,11 @@ class Telemetry:
         self.latency.add(seconds)
         if command != _OBSERVERS_COMMAND:
             self._count_for_rate()
-        self._requests.labels(command, code).inc()
-        self._duration.labels(command).observe(seconds)
+        counter = self._counters.get((command, code))
+        if counter is None:
+            counter = self._counters[command, code] = self._requests.labels(command, code)
+        counter.inc()
+        self._duration.observe(command, seconds)
 
     def snapshot(self) -> dict[str, Any]:
         """The shared part of the `stats` payload; parts nobody measured yet are null."""
@@ -140,12 +144,9 @@ class Telemetry:
         registry = self.registry
         ProcessCollector(registry=registry)
         self._requests = Counter("lucid_requests", "Requests answered", ("op", "code"), registry=registry)
-        self._duration = Histogram(
-            "lucid_request_duration_seconds",
-            "From receipt to reply",
-            ("op",),
-            buckets=_BUCKETS_S,
-            registry=registry,
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._duration = Histograms(
+            "lucid_request_duration_seconds", "From receipt to reply", "op", _BUCKETS_S, registry
         )
         build = Gauge("lucid_build_info", "Always 1", ("service", "version"), registry=registry)
         build.labels(self.service, self.version).set(1)

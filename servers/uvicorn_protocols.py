@@ -28,6 +28,9 @@ MOST_FIELDS = 100
 MOST_FIELD_BYTES = 8_000
 """Of all fields and the target together; the `websockets` parser answers no line above 8,192 bytes."""
 
+MOST_UNREAD = 8
+"""Messages of one WebSocket that may wait for the session before reading stops."""
+
 SEND_TIMEOUT_S = 10.0
 LEAST_DRAINED_BYTES = 65_536
 ABORT_AFTER_CLOSE_S = 1.0
@@ -252,6 +255,16 @@ class Aborting(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             # Upstream forgets that a refusal completes a handshake too, and reports each as an error.
             self.handshake_complete = True
+
+    def send_receive_event_to_app(self) -> None:
+        # Upstream stops reading after every message until it is taken, which costs two system calls each.
+        # The session takes messages as they come, so a few may wait.
+        was_paused, self.read_paused = self.read_paused, True
+        super().send_receive_event_to_app()
+        self.read_paused = was_paused
+        if not was_paused and self.queue.qsize() >= MOST_UNREAD:
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()

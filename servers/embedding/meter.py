@@ -11,14 +11,13 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from servers.embedding.embedded import Timing
 from servers.embedding.model_thread import FinishedBatch
+from servers.histograms import Histograms
 from servers.telemetry import LatencyWindow
 
 _BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _BUCKETS_TEXTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _BUCKETS_TOKENS: Final = (16, 64, 256, 512, 1024, 2048, 4096, 8192, 16_384, 65_536)
 _BUCKETS_SHARE: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
-
-_STAGES: Final = ("queue", "tokenize", "infer", "total")
 
 
 class Meter:
@@ -61,14 +60,13 @@ class Meter:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"lucid_embedding_{name}", text, buckets=buckets, registry=registry)
 
-        stages = Histogram(
+        self._stages = Histograms(
             "lucid_embedding_stage_seconds",
             "Time of a request in each stage, and in total",
-            ("stage",),
-            buckets=_BUCKETS_S,
-            registry=registry,
+            "stage",
+            _BUCKETS_S,
+            registry,
         )
-        self._stages = {name: stages.labels(name) for name in _STAGES}
         self._batch_texts = histogram("batch_texts", "Texts in a batch", _BUCKETS_TEXTS)
         self._batch_tokens = histogram("batch_tokens", "Tokens in a batch, no padding", _BUCKETS_TOKENS)
         self._batch_fill = histogram(
@@ -101,11 +99,10 @@ class Meter:
         self.queue.add(timing.queue_s)
         self.tokenize.add(timing.tokenize_s)
         self.infer.add(timing.infer_s)
-        stages = self._stages
-        stages["queue"].observe(timing.queue_s)
-        stages["tokenize"].observe(timing.tokenize_s)
-        stages["infer"].observe(timing.infer_s)
-        stages["total"].observe(total_s)
+        self._stages.observe("queue", timing.queue_s)
+        self._stages.observe("tokenize", timing.tokenize_s)
+        self._stages.observe("infer", timing.infer_s)
+        self._stages.observe("total", total_s)
 
     def count_dropped(self, reason: str) -> None:
         """Count a request that got no vectors under the code that it was refused with."""
