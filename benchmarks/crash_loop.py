@@ -1,0 +1,54 @@
+"""`python -m benchmarks.crash_loop [RUNS] [SEED]`: kill the memory server thousands of times under load.
+
+The long form of the crash test: same harness, more runs. Exit code 1 when anything acknowledged is lost,
+doubled, torn or not found by a search. Writes `benchmarks/results/crash_loop.json`.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import apsw
+
+from tests.servers.memory.crash_loop import run_crash_loop
+
+RESULT = Path(__file__).parent / "results" / "crash_loop.json"
+RUNS = 2000
+
+
+def main(runs: int, seed: int) -> int:
+    """Run the loop, write the result, say it; returns the exit code."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="crash-loop-") as folder:
+        account = asyncio.run(run_crash_loop(Path(folder), runs, seed))
+    broken = {name: sorted(getattr(account, name)) for name in ("lost", "doubled", "torn", "unsearchable")}
+    result = {
+        "kills": account.runs,
+        "seed": seed,
+        "acknowledged": account.acknowledged,
+        "repeated_after_a_kill": account.repeated,
+        **{name: len(ids) for name, ids in broken.items()},
+        "seconds": round(time.monotonic() - began, 1),
+        "machine": {
+            "cores": os.cpu_count(),
+            "cpu": platform.machine(),
+            "python": platform.python_version(),
+            "sqlite": apsw.sqlite_lib_version(),
+        },
+    }
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    if any(broken.values()):
+        print(json.dumps(broken, indent=2), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    given = [int(word) for word in sys.argv[1:3]]
+    sys.exit(main(given[0] if given else RUNS, given[1] if len(given) > 1 else 1))
