@@ -55,6 +55,7 @@ def plain_choice(wanted: Wanted, why: str = "nothing else was asked for or is in
 def _load_chosen(wanted: Wanted, on_phase: OnPhase) -> Engine:
     """Load what was chosen before; choose first if nothing was, or if it does not load any more."""
     try:
+        wanted.folder.mkdir(parents=True, exist_ok=True)
         remembered = recall(wanted)
         if remembered is not None:
             try:
