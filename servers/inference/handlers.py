@@ -53,7 +53,7 @@ class Handlers:
         )
         vectors = shorten(embedded.vectors, dimensions, renormalise=config.normalize)
         return {
-            **vectors_payload(
+            **await vectors_payload(
                 vectors, is_single=request.text.is_single, encoding=config.encoding, dtype=config.dtype
             ),
             "dimensions": dimensions,

@@ -5,6 +5,7 @@ origin, host and token are checked by the doors before a request gets here.
 """
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,12 +17,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from servers.embedding.embedded import Embedded, Timing
+from servers.embedding.engine import Vectors
 from servers.embedding.vectors import shorten, to_base64
 from servers.embedding.worker import EmbeddingWorker
 from servers.errors import Cancelled, InternalError, RequestError
 from servers.inference.handlers import check_texts, choose_dimensions
 from servers.inference.openai_errors import ApiError, error_reply
 from servers.inference.openai_requests import EmbeddingsCall, check_model, read_call
+from servers.inference.pieces import written_rows
 from servers.inference.settings import InferenceSettings
 from servers.protocol import encode
 from servers.service import Service
@@ -41,6 +44,8 @@ class OpenAiDoor:
         self._settings = settings
         self._created = int(time.time())
         self._service: Service | None = None
+        # Random once and counted from there: asking the kernel for each was a tenth of a small request.
+        self._ids, self._numbers = uuid4().hex[:16], itertools.count(1)
 
     def attach(self, service: Service) -> None:
         """Learn the service whose readiness is asked and whose telemetry counts; before the first request."""
@@ -63,7 +68,7 @@ class OpenAiDoor:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def respond(request: Request) -> Response:
             began = time.perf_counter()
-            request_id = uuid4().hex
+            request_id = self._next_id()
             code = "ok"
             timing: Timing | None = None
             try:
@@ -90,6 +95,9 @@ class OpenAiDoor:
 
         return respond
 
+    def _next_id(self) -> str:
+        return f"{self._ids}{next(self._numbers):016x}"
+
     def _ready_service(self) -> Service:
         assert self._service is not None, "attach is called when the service is assembled"
         return self._service
@@ -101,7 +109,7 @@ class OpenAiDoor:
         dimensions = choose_dimensions(info, call.dimensions, field_name="dimensions")
         check_texts(call.texts, self._settings, field_name="input")
         embedded = await self._worker.embed(call.texts, client=request.client)
-        return _embeddings_body(embedded, call, dimensions, info.name), embedded.timing
+        return await _embeddings_body(embedded, call, dimensions, info.name), embedded.timing
 
     def _require_ready(self) -> None:
         service = self._ready_service()
@@ -120,18 +128,26 @@ class OpenAiDoor:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "lucid-launch"}
 
 
-def _embeddings_body(
+async def _embeddings_body(
     embedded: Embedded, call: EmbeddingsCall, dimensions: int, model: str
 ) -> Mapping[str, Any]:
     vectors = shorten(embedded.vectors, dimensions, renormalise=True)
-    written = [to_base64(vector, "float32") for vector in vectors] if call.encoding == "base64" else vectors
+    places = itertools.count()
+
+    def write(rows: Vectors) -> list[dict[str, Any]]:
+        return [
+            {
+                "object": "embedding",
+                "index": next(places),
+                "embedding": to_base64(row, "float32") if call.encoding == "base64" else row,
+            }
+            for row in rows
+        ]
+
     tokens = sum(embedded.tokens)
     return {
         "object": "list",
-        "data": [
-            {"object": "embedding", "index": place, "embedding": vector}
-            for place, vector in enumerate(written)
-        ],
+        "data": await written_rows(vectors, write),
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }

@@ -1,10 +1,9 @@
 """How vectors go onto the wire: `embeddings` in each encoding and dtype (protocol.md section 5).
 
-Pure. `float` sends arrays of JSON numbers, as numpy arrays that `protocol.encode` writes directly with no
-more digits than float32 holds. `base64` sends one base64 text per vector: the little-endian bytes of
-`dtype`. `binary` sends, since a text frame can hold nothing else, one base64 text for all vectors together:
-the rows' little-endian bytes one after the other, to be cut by `shape`. That is one decode and one reshape
-for the client.
+`float` sends arrays of JSON numbers, written directly from numpy with no more digits than float32 holds.
+`base64` sends one base64 text per vector: the little-endian bytes of `dtype`. `binary` sends, since a text
+frame can hold nothing else, one base64 text for all vectors together: the rows' little-endian bytes one after
+the other, to be cut by `shape`. That is one decode and one reshape for the client.
 """
 
 from typing import Any
@@ -14,10 +13,13 @@ from numpy.typing import NDArray
 
 from servers.embedding.engine import Vectors
 from servers.embedding.vectors import Dtype, quantise, to_base64
+from servers.inference.pieces import written_rows
 from servers.inference.requests import Encoding
 
 
-def vectors_payload(vectors: Vectors, *, is_single: bool, encoding: Encoding, dtype: Dtype) -> dict[str, Any]:
+async def vectors_payload(
+    vectors: Vectors, *, is_single: bool, encoding: Encoding, dtype: Dtype
+) -> dict[str, Any]:
     """Return `embeddings` and what is needed to read them; a bare string's vector is flat.
 
     Beside `embeddings`: `dtype` and `encoding` unless both are the defaults, `shape` for `binary` ([texts,
@@ -25,7 +27,7 @@ def vectors_payload(vectors: Vectors, *, is_single: bool, encoding: Encoding, dt
     """
     numbers, scale = quantise(vectors, dtype)
     shown = numbers[0] if is_single else numbers
-    payload: dict[str, Any] = {"embeddings": _encoded(shown, encoding, dtype)}
+    payload: dict[str, Any] = {"embeddings": await _encoded(shown, encoding, dtype)}
     if (encoding, dtype) != ("float", "float32"):
         payload |= {"encoding": encoding, "dtype": dtype}
     if encoding == "binary":
@@ -35,9 +37,11 @@ def vectors_payload(vectors: Vectors, *, is_single: bool, encoding: Encoding, dt
     return payload
 
 
-def _encoded(numbers: NDArray[Any], encoding: Encoding, dtype: Dtype) -> Any:
-    if encoding == "float":
-        return np.ascontiguousarray(numbers)
-    if encoding == "binary" or numbers.ndim == 1:
+async def _encoded(numbers: NDArray[Any], encoding: Encoding, dtype: Dtype) -> Any:
+    if encoding == "binary" or (encoding == "base64" and numbers.ndim == 1):
         return to_base64(numbers, dtype)
-    return [to_base64(row, dtype) for row in numbers]
+    if encoding == "base64":
+        return await written_rows(numbers, lambda rows: [to_base64(row, dtype) for row in rows])
+    if numbers.ndim == 1:
+        return np.ascontiguousarray(numbers)
+    return await written_rows(numbers, np.ascontiguousarray)
