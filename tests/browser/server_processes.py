@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -42,17 +43,24 @@ class ServerProcess:
         return f"ws://localhost:{self.port}/"
 
     def start(self, until: bytes = b"READY=1") -> None:
-        """Starts it and waits until it reports `until` to its supervisor."""
+        """Starts it and waits until it reports `until` to its supervisor; fails with its last words."""
         address = self.folder / f"{self.kind}-{self.port}.notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reports:
             reports.bind(str(address))
-            reports.settimeout(START_TIMEOUT_S)
             try:
-                self._spawn(address)
-                while until not in reports.recv(4096):
-                    continue
+                ended = os.pidfd_open(self._spawn(address).pid)
+                try:
+                    while until not in self._next_report(reports, ended):
+                        continue
+                finally:
+                    os.close(ended)
             finally:
                 address.unlink()
+
+    def _next_report(self, reports: socket.socket, ended: int) -> bytes:
+        readable, _, _ = select.select([reports, ended], [], [], START_TIMEOUT_S)
+        assert reports in readable, f"{self.kind} is not there: {self._log.read_text('utf-8')[-2000:]}"
+        return reports.recv(4096)
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Sends one request beside the browser and returns its successful reply."""
@@ -69,12 +77,16 @@ class ServerProcess:
             self.process.wait()
             self.process = None
 
-    def _spawn(self, address: Path) -> None:
+    @property
+    def _log(self) -> Path:
+        return self.folder / f"{self.kind}-{self.port}.log"
+
+    def _spawn(self, address: Path) -> subprocess.Popen[bytes]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("LUCID_", "LISTEN_"))}
         peers = {name: f"ws://localhost:{port}" for name, port in self.peers.items()}
         own = (*self.command, "--port", str(self.port), *self.options)
         default = ("-m", f"servers.{self.kind}", "--backend", "debug")
-        with (self.folder / f"{self.kind}-{self.port}.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *(() if self.command else default), *own],
                 cwd=ROOT,
@@ -88,6 +100,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=log,
             )
+        return self.process
 
 
 @dataclass(frozen=True)

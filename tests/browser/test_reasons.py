@@ -90,19 +90,20 @@ async def test_another_address_can_be_given_for_a_tunnel(open_page: Opener, new_
     await expect(page.locator("#summary")).to_have_text("2 of 2 servers ready")
 
 
+@pytest.mark.parametrize("token", [TOKEN, "of+base64/with=="])
 async def test_the_token_of_the_fragment_opens_both_servers_and_is_not_needed_again(
-    open_page: Opener, new_pair: MakePair
+    open_page: Opener, new_pair: MakePair, token: str
 ) -> None:
     """It leaves the address bar, and the next visit works by the cookies it was traded for."""
-    pair = new_pair("--set", f'token="{TOKEN}"')
+    pair = new_pair("--set", f'token="{token}"')
     await asyncio.to_thread(pair.start)
     hosts = frozenset({f"localhost:{pair.inference.port}"})
-    page = await open_page(f"{pair.memory.http}/#token={TOKEN}", hosts=hosts, is_faultless=False)
+    page = await open_page(f"{pair.memory.http}/#token={token}", hosts=hosts, is_faultless=False)
     await expect(page.locator("#summary")).to_have_text("2 of 2 servers ready")
-    assert TOKEN not in page.url
+    assert token not in page.url
     await page.reload()
     await expect(page.locator("#summary")).to_have_text("2 of 2 servers ready")
-    assert TOKEN not in await page.evaluate("document.cookie")
+    assert token not in await page.evaluate("document.cookie")
 
 
 async def test_without_its_token_the_page_asks_for_it(open_page: Opener, new_pair: MakePair) -> None:

@@ -12,7 +12,8 @@ const OWN_URL = `${SCHEME}://${location.host}/`;
 const OTHER_HOST = location.hostname.startsWith("[") ? "localhost" : location.hostname;
 
 export function takeToken() {
-  const given = new URLSearchParams(location.hash.slice(1));
+  // A token may hold a plus sign, which would be read as a space.
+  const given = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"));
   if (!location.hash.includes("=")) return null;
   for (const name of Object.keys(DEFAULT_PORTS)) {
     if (given.has(name)) setAddress(name, given.get(name));

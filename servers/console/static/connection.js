@@ -10,6 +10,12 @@ const MOST_RETRY_MS = 10_000;
 const SLOW_CONNECT_MS = 3000;
 const REPLY_TIMEOUT_MS = 120_000;
 
+// A subprotocol is the only place where a page can put a token; a URL would end up in logs. One that holds characters
+// that a subprotocol must not have (RFC 6455 §4.1) comes in by the cookie alone.
+function offer(token) {
+  return token && /^[\w.~+-]+$/.test(token) ? [`bearer.${token}`] : [];
+}
+
 export class Connection {
   // `isKept`: once `keep` was called it opens again after every loss. Otherwise it opens when something is sent.
   constructor(url, { token = null, isKept = false, onChange = () => {}, onFrame = () => {} } = {}) {
@@ -31,8 +37,7 @@ export class Connection {
   connect() {
     this.opening ??= new Promise((resolve, reject) => {
       this.set("connecting", this.reason);
-      // A subprotocol is the only place where a page can put a token; a URL would end up in logs.
-      const socket = new WebSocket(this.url, this.token ? [`bearer.${this.token}`] : []);
+      const socket = new WebSocket(this.url, offer(this.token));
       let health = null;
       const slow = setTimeout(async () => { health = await this.explainDelay(socket); }, SLOW_CONNECT_MS);
       this.socket = socket;

@@ -112,7 +112,8 @@ function vectorTable(texts, vectors, alone) {
   const heads = ["text", "dims", "norm", "tokens", "truncated", "first values"];
   const most = Math.max(...rows.map(({ difference }) => difference));
   return h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "Vectors" },
-    h("table", {}, h("caption", {}, `Vectors; alone and in the batch they differ by at most ${most.toExponential(1)}`),
+    h("table", {}, h("caption", {}, most ? `Vectors; alone and in the batch they differ by at most ${most.toExponential(1)}`
+      : "Vectors; the same alone and in the batch"),
       h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))),
       h("tbody", {}, rows.map(({ row }) => row))));
 }

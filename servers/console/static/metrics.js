@@ -2,6 +2,7 @@
 
 import { byId, duration, h } from "/console/dom.js";
 import { plot } from "/console/plot.js";
+import { othersInFlight } from "/console/stack.js";
 
 const PLOTS = [
   ["Requests", "per second", [["requests", (stats) => stats.requests?.per_second]]],
@@ -14,7 +15,7 @@ const PLOTS = [
     ["p99", (stats) => stats.latency_ms?.infer?.p99],
   ]],
   ["Work", "requests", [
-    ["in flight", (stats) => stats.requests?.in_flight],
+    ["in flight", othersInFlight],
     ["queued", (stats) => stats.queue?.depth],
   ]],
   ["Failures", "in all", [["failed", (stats) => stats.requests?.errors]]],

@@ -2,6 +2,7 @@
 
 import { DEFAULT_PORTS, portOf } from "/console/addresses.js";
 import { bytes, duration, facts, h, milliseconds } from "/console/dom.js";
+import { othersInFlight } from "/console/stack.js";
 
 const GLYPHS = { ready: "●", busy: "◐", down: "○" };
 const WORDS = { ready: "ready", busy: "starting", down: "not reachable" };
@@ -56,7 +57,7 @@ function figures({ url, kind }, stats) {
     ["model", stats.model && `${stats.model}${stats.dimensions ? `, ${stats.dimensions} dimensions` : ""}`],
     ["up", `${duration(stats.uptime_s)}, version ${stats.version}, pid ${stats.pid}`],
     ["requests", `${requests.total ?? 0}, ${requests.errors ?? 0} failed`],
-    ["now", `${requests.per_second ?? 0} /s, ${requests.in_flight ?? 0} in flight, ${stats.connections ?? 0} connected`],
+    ["now", `${requests.per_second ?? 0} /s, ${othersInFlight(stats)} in flight, ${stats.connections ?? 0} connected`],
     ["latency", percentiles(latency.total)],
     ["inference", percentiles(latency.infer)],
     ["queue", queue && `${queue.depth} of ${queue.limit}`],

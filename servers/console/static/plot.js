@@ -4,6 +4,7 @@ import { h, svg } from "/console/dom.js";
 
 const WIDTH = 300;
 const HEIGHT = 80;
+const TOP = 16; // room above the highest line for its number
 
 // `series`: [{name, values: [number or null]}], all of the length of `times` (epoch milliseconds).
 export function plot(title, unit, times, series) {
@@ -18,7 +19,7 @@ export function plot(title, unit, times, series) {
   const chart = svg("svg", {
     viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img",
     "aria-label": `${title} in ${unit}: now ${now}; the top of the plot is ${most}`,
-  }, grid(), lines);
+  }, grid(most), lines);
   return h("figure", { className: "plot" },
     h("figcaption", {}, h("b", {}, title), legend(series), h("span", { className: "unit" }, unit)),
     h("div", { className: "frame" }, h("span", { className: "most", "aria-hidden": "true" }, String(most)), chart));
@@ -29,9 +30,9 @@ function legend(series) {
     h("span", { className: `key series-${place}` }, `${series.length > 1 ? `${name} ` : ""}${shown(values.at(-1))}`));
 }
 
-function grid() {
-  return [0.5, HEIGHT / 2, HEIGHT - 0.5].map((height) =>
-    svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: height, y2: height }));
+function grid(most) {
+  return [0, most / 2, most].map((value) =>
+    svg("line", { x1: 0, x2: WIDTH, y1: y(value, most), y2: y(value, most) }));
 }
 
 function x(time, first, span) {
@@ -39,7 +40,7 @@ function x(time, first, span) {
 }
 
 function y(value, most) {
-  return (HEIGHT - 1 - (value / most) * (HEIGHT - 2)).toFixed(1);
+  return (HEIGHT - 1 - (value / most) * (HEIGHT - TOP)).toFixed(1);
 }
 
 // The places of the values that are there, cut where one is missing.

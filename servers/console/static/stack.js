@@ -11,6 +11,11 @@ const POLL_MS = 2000;
 const POLL_TIMEOUT_MS = 5000;
 const MOST_SAMPLES = 450; // 15 minutes of them
 
+// A server counts the very request that asks it for its statistics.
+export function othersInFlight(stats) {
+  return Math.max(0, (stats.requests?.in_flight ?? 0) - 1);
+}
+
 export class Stack extends EventTarget {
   constructor(token) {
     super();
