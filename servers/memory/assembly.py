@@ -12,6 +12,7 @@ from servers.memory.handlers import Handlers
 from servers.memory.memories import Memories
 from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
+from servers.memory.store.base import Store
 from servers.memory.store.sqlite import SqliteStore
 from servers.memory.transfers import Transfers
 from servers.memory.upkeep import Upkeep
@@ -36,7 +37,7 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
         settings,
         worker,
         readiness,
-        open_store=partial(SqliteStore, settings.path.expanduser()),
+        open_store=partial(open_store, settings),
         now_ms=_now_ms,
         metrics=CommitMetrics(telemetry.registry),
     )
@@ -56,6 +57,16 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
         is_alive=memories.is_alive,
         describe=lambda: {"model": settings.model, "path": str(settings.path)},
     )
+
+
+def open_store(settings: MemorySettings) -> Store:
+    """Open the store that the settings name. Raises StoreUnusable."""
+    if settings.store is None:
+        return SqliteStore(settings.path.expanduser())
+    # An extra: only who uses it needs psycopg, and only then is it imported.
+    from servers.memory.store.postgres import PostgresStore
+
+    return PostgresStore(settings.store.get_secret_value())
 
 
 def _now_ms() -> int:

@@ -19,7 +19,7 @@ from servers.memory.jobs import Alteration, DeleteJob, Draft, Job, Outcome, Rest
 from servers.memory.novelty import Novelty
 from servers.memory.scoring import RankWeights, Rules
 from servers.memory.search import Neighbour, Search
-from servers.memory.store.base import Memory, Store, Transaction, Vector, columns_of
+from servers.memory.store.base import CommitUnknown, Memory, Store, Transaction, Vector, columns_of
 from servers.scoring_terms import surprise
 
 
@@ -67,7 +67,10 @@ class Ledger:
                 operations.append(partial(self._mark_all, job))
             else:
                 operations.append(partial(self._alter, job))
-        outcomes = self._store.apply(operations)
+        try:
+            outcomes = self._store.apply(operations)
+        except CommitUnknown as error:
+            raise Diverged("the store may hold more than is shown") from error
         self._show([outcome for outcome in outcomes if isinstance(outcome, Outcome)])
         return outcomes
 

@@ -6,10 +6,11 @@ imports nothing heavy, since the launcher runs it before every start.
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
 from servers.embedding.models import find_model
 from servers.errors import ModelMissing
@@ -25,6 +26,10 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
     """The memory server's options."""
 
     path: Path = Field(default=Path("data/memory"), description="the folder that holds the memories")
+    store: SecretStr | None = Field(
+        default=None, description="postgresql://user@host/database; None: SQLite in `path`"
+    )
+    mcp: bool = Field(default=False, description="serve the Model Context Protocol at /mcp")
     significance_threshold: float = Field(
         default=0.7, ge=0, le=1, description="from here a memory counts as active"
     )
@@ -41,6 +46,13 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
     max_metadata_bytes: int = Field(default=256 << 10, ge=2, description="larger metadata is too_large")
     max_memories: int | None = Field(default=None, ge=1, description="memories the store may hold; None: any")
     write_queue_rows: int = Field(default=8192, ge=1, description="memories that may wait for their commit")
+
+    @field_validator("store")
+    @classmethod
+    def _store_is_postgresql(cls, store: SecretStr | None) -> SecretStr | None:
+        if store is not None and not store.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql://; leave it out for SQLite in the folder `path`")
+        return store
 
     @property
     def rank_weights(self) -> RankWeights:
@@ -66,7 +78,11 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
 
 def find_problems(settings: MemorySettings) -> Sequence[OptionProblem]:
     """Return what is wrong with valid options on this machine: no such model, no usable folder."""
-    return [*_model_problems(settings), *_path_problems(settings.path.expanduser())]
+    return [
+        *_model_problems(settings),
+        *_path_problems(settings.path.expanduser()),
+        *_extra_problems(settings),
+    ]
 
 
 def _model_problems(settings: MemorySettings) -> list[OptionProblem]:
@@ -87,3 +103,17 @@ def _path_problems(path: Path) -> list[OptionProblem]:
         mend = "choose a folder that this user may write to"
         return [OptionProblem(("path",), "invalid", f"{existing} cannot be written", mend)]
     return []
+
+
+def _extra_problems(settings: MemorySettings) -> list[OptionProblem]:
+    needed = [("store", "psycopg", "postgres")] if settings.store is not None else []
+    needed += [("mcp", "mcp", "mcp")] if settings.mcp else []
+    return [
+        OptionProblem((option,), "invalid", f"needs a package that is not installed: {module}", _mend(extra))
+        for option, module, extra in needed
+        if find_spec(module) is None
+    ]
+
+
+def _mend(extra: str) -> str:
+    return f"pip install 'lucid-launch[{extra}]'"

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from servers.errors import RequestError
+from servers.errors import RequestError, StoreUnusable
 from servers.memory.filters import EVERYTHING, Filter
 
 T = TypeVar("T")
@@ -64,6 +64,9 @@ class Columns:
     significances: npt.NDArray[np.float64]
     vectors: npt.NDArray[np.float32]
 
+
+EXPIRED: Final = "expired"
+"""The `deletion` of memories whose time is over."""
 
 NEVER_MS: Final = 2**63 - 1
 """The expiry, in `Columns`, of a memory that does not expire."""
@@ -164,6 +167,21 @@ class Page:
 
     memories: list[Memory]
     next_before_seq: int | None
+
+
+class CommitUnknown(Exception):
+    """Whether a group was committed cannot be found out; only reading everything again can tell."""
+
+
+def other_model(where: str, recorded: tuple[str | None, str | None], model: ModelMark) -> StoreUnusable:
+    """The refusal of a model whose vectors cannot be compared with those that are stored."""
+    return StoreUnusable(
+        f"the memories were embedded with the model {recorded[0]} ({recorded[1]} dimensions); vectors of "
+        f"{model.name} ({model.dimensions} dimensions) cannot be compared with them",
+        where=where,
+        mend=f"set the option `model` to {recorded[0]} (`backend`, if that is debug), or `path` to a "
+        "new folder (`store` to another database)",
+    )
 
 
 class Transaction(Protocol):

@@ -16,7 +16,7 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from servers.errors import RequestError, StoreUnusable
+from servers.errors import RequestError
 from servers.memory.filters import Filter
 from servers.memory.store import rows, schema
 from servers.memory.store.base import (
@@ -30,6 +30,7 @@ from servers.memory.store.base import (
     Selection,
     StoreInfo,
     Transaction,
+    other_model,
 )
 from servers.memory.store.connections import Connections
 from servers.memory.store.creation import create_file, create_folder
@@ -78,7 +79,7 @@ class SqliteStore:
             if recorded == (model.name, str(model.dimensions)):
                 return
             if writer.execute("SELECT 1 FROM memories LIMIT 1").fetchall():
-                raise _other_model(self._file, recorded, model)
+                raise other_model(str(self._file), recorded, model)
             transaction = SqliteTransaction(writer)
             transaction.set_property("model", model.name)
             transaction.set_property("dimensions", str(model.dimensions))
@@ -221,13 +222,3 @@ class SqliteStore:
                 self._damaged.add(raw[rows.SEQ])
                 log.error("row %s of %s is damaged (checksum) and not served", raw[rows.SEQ], self._file)
         return intact
-
-
-def _other_model(file: Path, recorded: tuple[str | None, str | None], model: ModelMark) -> StoreUnusable:
-    return StoreUnusable(
-        f"the memories were embedded with the model {recorded[0]} ({recorded[1]} dimensions); vectors of "
-        f"{model.name} ({model.dimensions} dimensions) cannot be compared with them",
-        where=str(file),
-        mend=f"set the option `model` to {recorded[0]} (`backend`, if that is debug), or `path` to a "
-        "new folder",
-    )

@@ -11,13 +11,10 @@ import apsw
 
 from servers.errors import RequestError, StorageError
 from servers.memory.store import rows
-from servers.memory.store.base import Memory, Selection, Transaction
+from servers.memory.store.base import EXPIRED, Memory, Selection, Transaction
 from servers.memory.store.filter_sql import condition_of_purge, condition_of_selection
 
 T = TypeVar("T")
-
-EXPIRED: Final = "expired"
-"""The deletion that hides memories whose time is over."""
 
 _SET_PROPERTY: Final = (
     "INSERT INTO properties VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
