@@ -9,6 +9,7 @@ from functools import partial
 
 from servers.embedding.worker import EmbeddingWorker
 from servers.memory.handlers import Handlers
+from servers.memory.mcp_door import McpDoor
 from servers.memory.memories import Memories
 from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
@@ -41,19 +42,34 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
         now_ms=_now_ms,
         metrics=CommitMetrics(telemetry.registry),
     )
+    commands = (
+        *Handlers(settings, memories, worker, telemetry).commands(),
+        *Upkeep(settings, memories, worker).commands(),
+        *Transfers(settings, memories, worker).commands(),
+    )
+    door = None
+    if settings.mcp:
+        door = McpDoor(commands, readiness, telemetry, max_body_bytes=settings.max_message_bytes)
+
+    async def start() -> None:
+        if door is not None:
+            await door.start()
+        await memories.start()
+
+    async def stop() -> None:
+        if door is not None:
+            await door.stop()
+        await memories.stop()
 
     return Service(
         name=NAME,
         version=version,
-        commands=(
-            *Handlers(settings, memories, worker, telemetry).commands(),
-            *Upkeep(settings, memories, worker).commands(),
-            *Transfers(settings, memories, worker).commands(),
-        ),
+        commands=commands,
         readiness=readiness,
         telemetry=telemetry,
-        start=memories.start,
-        stop=memories.stop,
+        routes=() if door is None else (door.route(),),
+        start=start,
+        stop=stop,
         is_alive=memories.is_alive,
         describe=lambda: {"model": settings.model, "path": str(settings.path)},
     )

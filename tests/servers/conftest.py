@@ -58,7 +58,7 @@ async def serve() -> AsyncIterator[Serve]:
     ) -> Running:
         chosen = service or build_service()
         settings = ServerSettings.model_validate({"host": "127.0.0.1", "drain_s": 2.0, **options})
-        listeners = bind(settings.host, (0,))
+        listeners = bind(settings.host, (settings.port or 0,))
         rules = access_rules(chosen, settings, listeners)
         process = ServerProcess(
             chosen, settings, listeners, rules, Notifier(None), is_supervised=is_supervised
