@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "start": "Start services that are stopped.",
     "stop": "Stop services and keep them stopped.",
     "restart": "Restart services with the settings that the file holds now.",
+    "scale": "Change how many replicas of a service run.",
     "dashboard": "Open the live dashboard on a running stack.",
     "wait": "Wait until services are ready, or stopped.",
     "events": "Show state changes, one a line.",

@@ -13,6 +13,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -45,6 +46,17 @@ class LogFile:
     def configure(self, max_size_bytes: int, backups: int) -> None:
         """Change the limits; they hold from the next write on."""
         self._max_size_bytes, self._backups = max_size_bytes, backups
+
+    def move_to(self, path: Path) -> None:
+        """Go on under another name; the past comes along unless there is one of that name already."""
+        self.close()
+        with suppress(OSError):
+            if not path.exists():
+                for number in range(self._backups, 0, -1):
+                    if self._backup(number).exists():
+                        self._backup(number).replace(path.with_name(f"{path.name}.{number}"))
+                self.path.replace(path)
+        self.path = path
 
     def mark(self, text: str) -> None:
         """Write a line of our own, such as a restart, under the stream `lucid`."""

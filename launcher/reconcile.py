@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from launcher.configuration.models import Service
+from launcher.configuration.models import NamedGpus, Service
 from launcher.configuration.resolved import resolved_service
 
 __all__ = ["LIVE_KEYS", "Action", "ActionKind", "Settings", "plan", "plan_from_settings", "settings_of"]
@@ -38,6 +38,12 @@ def settings_of(service: Service) -> dict[str, str]:
     resolved = resolved_service(service)
     resolved["open_files"] = service.limits.open_files  # a limit that only a new process can get
     return {key: _digest(value) for key, value in resolved.items()}
+
+
+def _scalable(service: Service) -> frozenset[str]:
+    """More or fewer replicas leave the others alone, unless a list of GPUs has to be dealt anew."""
+    is_dealt = isinstance(service.gpu, NamedGpus) and len(service.gpu.names) > 1
+    return frozenset() if is_dealt else frozenset({"replicas"})
 
 
 def _digest(value: object) -> str:
@@ -74,6 +80,6 @@ def _action(name: str, before: Settings | None, after: Service) -> Action:
     if not changed:
         return Action(name, "keep", "is unchanged")
     listed = ", ".join("limits.open_files" if key == "open_files" else key for key in changed)
-    if set(changed) <= LIVE_KEYS:
+    if set(changed) <= LIVE_KEYS | _scalable(after):
         return Action(name, "update", f"{listed} changed; no restart is needed")
     return Action(name, "restart", f"{listed} changed")

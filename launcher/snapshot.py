@@ -102,9 +102,11 @@ class GpuDeviceDocument(TypedDict):
 
 
 class ChildDocument(TypedDict):
-    """One child; `exits_total`, `detail` and `log` are additions to the contract."""
+    """One child; `port`, `url`, `exits_total`, `detail` and `log` are additions to the contract."""
 
     name: str
+    port: int | None
+    url: str | None
     pid: int | None
     generation: int
     state: State
@@ -128,7 +130,11 @@ class ChildDocument(TypedDict):
 
 
 class ServiceDocument(TypedDict):
-    """One service; `notes`, `server` and `depends_on` are additions to the contract."""
+    """One service; what stands after `fallback_port`, but for `children`, is an addition to the contract.
+
+    `settings` are digests of the settings that its children run with; `has_token` says that a request needs
+    one.
+    """
 
     desired: Literal["up", "down"]
     state: State
@@ -138,6 +144,8 @@ class ServiceDocument(TypedDict):
     server: str | None
     depends_on: Mapping[str, str]
     notes: list[str]
+    settings: Mapping[str, str]
+    has_token: bool
     children: list[ChildDocument]
 
 
@@ -203,6 +211,8 @@ def shape_service(
     server: str | None,
     depends_on: Mapping[str, str],
     notes: Sequence[str],
+    settings: Mapping[str, str],
+    has_token: bool,
 ) -> ServiceDocument:
     """Return the document of one service from those of its children."""
     return {
@@ -214,6 +224,8 @@ def shape_service(
         "server": server,
         "depends_on": dict(depends_on),
         "notes": list(notes),
+        "settings": dict(settings),
+        "has_token": has_token,
         "children": list(children),
     }
 

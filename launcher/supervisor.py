@@ -36,9 +36,10 @@ from launcher.logfiles import LogFile
 from launcher.logs.line_format import format_line, stamp
 from launcher.planning.preflight import PreparedChild
 from launcher.running.control_commands import Commands
+from launcher.running.installer import rules_of
 from launcher.running.journal import sweep, write_journal
 from launcher.running.publisher import Publisher
-from launcher.running.reload import Reconciler, rules_of
+from launcher.running.reload import Reconciler
 from launcher.running.sampler import UsageSampler
 from launcher.running.stack import Stack
 from launcher.running.status_view import view_gpus, view_service
@@ -138,8 +139,7 @@ class Supervisor:
         self._sampler.refresh()
         services = {}
         for name, service in self._stack.services.items():
-            children = list(self._stack.shown(name).values())
-            services[name] = view_service(service, children, self._stack.missing_for(service), now)
+            services[name] = view_service(service, self._stack, now)
         return shape_status(
             project=self._reconciler.project,
             config=self._config_path.name,

@@ -68,6 +68,8 @@ class ChildRuntime:
     last_exit: LastExit | None = None
     exits_total: int = 0
     spawned_at: float | None = None
+    spawned_service: Service | None = None
+    """The settings that the last generation was spawned with."""
     tree: ProcessTree | None = None
     nonce: str = ""
     diagnosis: str | None = None
@@ -109,6 +111,12 @@ class ChildRuntime:
             case CancelTimer():
                 self._cancel_timer()
 
+    def rename(self, name: str) -> None:
+        """Go on under another name, log included; the running process keeps the name that it was told."""
+        self.prepared = replace(self.prepared, name=name)
+        self.log.move_to(self.around.logs / f"{name}.log")
+        self.around.journal()
+
     def close(self) -> None:
         """Give back what outlives the generations; the child must be at rest."""
         self._cancel_timer()
@@ -122,6 +130,7 @@ class ChildRuntime:
     async def _spawn(self, generation: int) -> None:
         self.senses.begin(generation)
         self.usage, self.diagnosis = None, None
+        self.spawned_service = self.service
         try:
             await self._take_seat()
             request = self._build_request(generation)

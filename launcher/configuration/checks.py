@@ -10,6 +10,7 @@ from launcher.configuration.models import (
     HEALTH_KINDS,
     SERVICE_NAME,
     FixedPort,
+    Gpu,
     NamedGpus,
     NoGpu,
     Port,
@@ -22,7 +23,7 @@ from launcher.problems import did_you_mean
 from launcher.yaml_marks import YamlProblem
 from launcher.yaml_nodes import MappingNode, Mark
 
-__all__ = ["LOOPBACK", "Draft", "check_services", "hosts_overlap", "port_of"]
+__all__ = ["LOOPBACK", "Draft", "check_services", "hosts_overlap", "port_of", "replica_problems"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANY_ADDRESS = {"0.0.0.0", "::"}
@@ -92,17 +93,19 @@ def _check_alone(draft: Draft) -> Iterator[YamlProblem]:
 
 
 def _check_replicas(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
-    port = port_of(keys)
-    if keys.replicas > 1 and isinstance(port, FixedPort):
-        yield draft.problem(
-            f"{keys.replicas} replicas cannot share port {port}; give a range or auto", "replicas"
-        )
-    if isinstance(port, PortRange) and port.last - port.first + 1 < keys.replicas:
-        yield draft.problem(f"has fewer ports than the {keys.replicas} replicas need", "port")
-    names = keys.gpu.names if isinstance(keys.gpu, NamedGpus) else ()
-    if names and len(names) % keys.replicas and keys.replicas % len(names):
-        text = f"{len(names)} GPUs cannot be dealt evenly to {keys.replicas} replicas"
-        yield draft.problem(text, "gpu")
+    for key, text in replica_problems(port_of(keys), keys.gpu, keys.replicas):
+        yield draft.problem(text, key)
+
+
+def replica_problems(port: Port | None, gpu: Gpu, replicas: int) -> Iterator[tuple[str, str]]:
+    """Why a service cannot have so many replicas: (key, sentence) for each thing in the way."""
+    if replicas > 1 and isinstance(port, FixedPort):
+        yield "replicas", f"{replicas} replicas cannot share port {port}; give a range or auto"
+    if isinstance(port, PortRange) and port.last - port.first + 1 < replicas:
+        yield "port", f"has fewer ports than the {replicas} replicas need"
+    names = gpu.names if isinstance(gpu, NamedGpus) else ()
+    if names and len(names) % replicas and replicas % len(names):
+        yield "gpu", f"{len(names)} GPUs cannot be dealt evenly to {replicas} replicas"
 
 
 def _check_health(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:

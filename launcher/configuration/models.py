@@ -37,6 +37,7 @@ __all__ = [
     "AutoGpu",
     "AutoPort",
     "Backoff",
+    "Dependency",
     "FixedPort",
     "Gpu",
     "Health",
@@ -78,6 +79,11 @@ def _env(value: dict[str, str]) -> dict[str, str]:
 def _restart(value: object) -> object:
     """`restart: never` is short for `restart: {policy: never}`."""
     return {"policy": value} if isinstance(value, str) else value
+
+
+def _dependency(value: object) -> object:
+    """`memory: ready` is short for `memory: {condition: ready}`."""
+    return {"condition": value} if isinstance(value, str) else value
 
 
 def _policy(value: object) -> object:
@@ -188,6 +194,13 @@ class Health(_Model):
         return self.exec
 
 
+class Dependency(_Model):
+    """What a service needs of another before it starts, and whether it starts anew with it."""
+
+    condition: Literal["started", "ready"] = Field(description="started, or ready.")
+    restart: StrictBool = Field(False, description="Restart this one too when the other has been restarted.")
+
+
 class ServiceKeys(_Model):
     """What may stand under a service, and under `defaults`."""
 
@@ -226,7 +239,7 @@ class ServiceKeys(_Model):
     env_file: Path | None = Field(None, description="A file of NAME=value lines; `env` wins over it.")
     cwd: Path | None = Field(None, description="The working directory. Default: the folder of config.yaml.")
     user: Text | None = Field(None, description="Run as this user (needs root).")
-    depends_on: dict[str, Literal["started", "ready"]] = Field(
+    depends_on: dict[str, Annotated[Dependency, BeforeValidator(_dependency)]] = Field(
         default_factory=dict, description="Services that must be started, or ready, first."
     )
     health: Health = Field(default_factory=Health, description="How to ask whether it works.")
@@ -254,6 +267,16 @@ class Service(ServiceKeys):
     name: str
     inherit_sockets: StrictBool = False
     cwd: Path = Path()
+
+    @property
+    def conditions(self) -> dict[str, Literal["started", "ready"]]:
+        """What must be true of each service that this one depends on, by its name."""
+        return {name: needed.condition for name, needed in self.depends_on.items()}
+
+    @property
+    def restarts_with(self) -> frozenset[str]:
+        """The services whose restart restarts this one."""
+        return frozenset(name for name, needed in self.depends_on.items() if needed.restart)
 
 
 def child_names(service: Service) -> tuple[str, ...]:

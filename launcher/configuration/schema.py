@@ -43,12 +43,16 @@ def config_schema() -> dict[str, Any]:
 
 
 def _service(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a service, with the short form of `restart` and the rule of one of server and command."""
+    """The schema of a service, with the short forms and the rule of one of server and command."""
     restart = schema["properties"]["restart"]
     policy = restart["properties"]["policy"]
     schema["properties"]["restart"] = {
         "description": restart["description"],
         "anyOf": [{"enum": policy.get("enum", policy.get("anyOf", [{}])[0].get("enum"))}, restart],
+    }
+    needed = schema["properties"]["depends_on"]["additionalProperties"]
+    schema["properties"]["depends_on"]["additionalProperties"] = {
+        "anyOf": [needed["properties"]["condition"], needed]
     }
     schema["not"] = {"required": ["server", "command"]}
     schema["description"] = "One service: a built-in server, or any command."

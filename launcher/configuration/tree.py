@@ -105,6 +105,8 @@ def _spelled_out(node: Node, inside: tuple[str, ...]) -> Node:
         return node
     if inside == ("restart",) and isinstance(node.value, str):
         return MappingNode(node.mark, node.path, {"policy": node}, {"policy": node.mark})
+    if len(inside) == 2 and inside[0] == "depends_on" and isinstance(node.value, str):
+        return MappingNode(node.mark, node.path, {"condition": node}, {"condition": node.mark})
     if inside in (("command",), ("health", "exec")) and isinstance(node.value, str):
         try:
             words = shlex.split(node.value)

@@ -63,18 +63,23 @@ def claim_ports(
     *,
     strict: bool,
     own_pids: Collection[int],
+    ports: Mapping[str, int] | None = None,
 ) -> PortClaims:
-    """Bind a port for every child that wants one; all conflicts are found, with their holders."""
+    """Bind a port for every child that wants one; all conflicts are found, with their holders.
+
+    `ports` are those that running children listen on by themselves; they keep them.
+    """
     by_child = {child: service for service in services for child in child_names(service)}
     requests = [
         request
         for child, service in by_child.items()
-        if (request := _request(child, service, held)) is not None
+        if (request := _request(child, service, held, ports or {})) is not None
     ]
     claims = PortClaims()
     plan = plan_ports(requests, _Claimer(claims, own_pids), strict=strict)
     for assignment in plan.assignments:
-        sockets = held[assignment.child] if assignment.is_held else claims.bound.get(assignment.port, ())
+        bound = claims.bound.get(assignment.port, ())
+        sockets = held.get(assignment.child, ()) if assignment.is_held else bound
         if not by_child[assignment.child].inherit_sockets:
             close_all(claims.bound.pop(assignment.port, ()))
             sockets = ()
@@ -90,13 +95,19 @@ def claim_ports(
 
 
 def _request(
-    child: str, service: Service, held: Mapping[str, tuple[socket.socket, ...]]
+    child: str,
+    service: Service,
+    held: Mapping[str, tuple[socket.socket, ...]],
+    ports: Mapping[str, int],
 ) -> PortRequest | None:
     if service.port is None:
         return None
     replica = child_names(service).index(child)
-    sockets = held.get(child, ()) if service.inherit_sockets else ()
-    number = sockets[0].getsockname()[1] if sockets else None
+    if service.inherit_sockets:
+        sockets = held.get(child, ())
+        number = sockets[0].getsockname()[1] if sockets else None
+    else:
+        number = ports.get(child)
     return PortRequest(child, service.name, service.host, service.port, replica, service.replicas, number)
 
 

@@ -72,8 +72,8 @@ def prepare(
     `only` limits it to these services (default: all that are enabled). `held` are the listening sockets
     that the supervisor has already, by child; they are used again where the file still allows and otherwise
     left alone: the caller closes what it did not get back. `own_pids` are children (session leaders) that
-    run now: their ports count as free. `seats` says which GPUs they have, by child: they keep them where
-    that is possible, and what they hold counts as free for those that are placed anew. Raises
+    run now: their ports count as free. `seats` says which GPUs and ports they have, by child: they keep
+    them where that is possible, and what they hold counts as free for those that are placed anew. Raises
     ConfigInvalid, EnvironmentUnmet (or the one error in it), PortInUse or ActionFailed; what was bound is
     closed then.
     """
@@ -85,7 +85,8 @@ def prepare(
     ]
     check_environment(config, services, environ)
     placed = place_services(config, services, gpu_reader or NvmlReader(), environ, seats or {})
-    claims = claim_ports(config, services, held or {}, strict=strict_ports, own_pids=own_pids)
+    ports = {child: seat.port for child, seat in (seats or {}).items() if seat.port is not None}
+    claims = claim_ports(config, services, held or {}, strict=strict_ports, own_pids=own_pids, ports=ports)
     if claims.conflicts:
         claims.close()
         raise PortInUse(claims.conflicts)

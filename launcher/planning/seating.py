@@ -19,10 +19,11 @@ __all__ = ["Seat", "gpu_request", "place_services", "raise_all", "visible_gpus"]
 
 @dataclass(frozen=True)
 class Seat:
-    """The GPUs that a running child has, and its session leader."""
+    """What a running child has: its GPUs, its session leader, and the port that it listens on by itself."""
 
     ids: tuple[str, ...]
     pid: int | None
+    port: int | None = None
 
 
 def place_services(

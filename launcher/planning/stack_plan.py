@@ -150,7 +150,9 @@ def own_pids(status: Document) -> Iterator[int]:
 def seats_in(status: Document) -> dict[str, Seat]:
     """The GPUs that each child has, by the status document."""
     return {
-        child["name"]: Seat(tuple((child.get("gpu") or {}).get("ids") or ()), child.get("pid"))
+        child["name"]: Seat(
+            tuple((child.get("gpu") or {}).get("ids") or ()), child.get("pid"), child.get("port")
+        )
         for service in status["services"].values()
         for child in service["children"]
     }
@@ -173,8 +175,8 @@ def _children(
         yield ChildPlan(
             service.name,
             name,
-            document.get("port"),
-            document.get("url"),
+            running.get(name, {}).get("port", document.get("port")),
+            running.get(name, {}).get("url", document.get("url")),
             gpu.get("device"),
             list(gpu.get("ids") or ()),
             bool(document.get("fallback_port")),

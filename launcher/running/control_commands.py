@@ -6,10 +6,11 @@ are checked before anything is done.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from launcher.errors import ActionFailed, LauncherError
+from launcher.reconcile import Action
 from launcher.running.publisher import Publisher
 from launcher.running.reload import Reconciler
 from launcher.running.stack import Stack
@@ -18,6 +19,7 @@ from launcher.snapshot import StatusDocument
 __all__ = ["BadRequest", "Commands"]
 
 Payload = dict[str, Any]
+_MOST_REPLICAS = 1024
 
 
 class BadRequest(LauncherError):
@@ -59,6 +61,7 @@ class Commands:
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
+            "scale": self._scale,
             "down": self._down,
             "events": self._events,
         }
@@ -79,10 +82,7 @@ class Commands:
     async def _up(self, data: Mapping[str, Any]) -> Payload:
         names = _services(data)
         actions, notes = await self._reconciler.up(names, strict_ports=data.get("strict_ports") is True)
-        done = [
-            {"service": action.service, "action": action.kind, "reason": action.reason} for action in actions
-        ]
-        return {"actions": done, "notes": notes}
+        return {"actions": _told(actions), "notes": notes}
 
     async def _start(self, data: Mapping[str, Any]) -> Payload:
         names = _services(data)
@@ -104,6 +104,16 @@ class Commands:
         await self._reconciler.up(names, restart=names)
         return {"accepted": True}
 
+    async def _scale(self, data: Mapping[str, Any]) -> Payload:
+        name, replicas = data.get("service"), data.get("replicas")
+        if not isinstance(name, str):
+            raise BadRequest("'service' must be the name of one")
+        if type(replicas) is not int or not 1 <= replicas <= _MOST_REPLICAS:
+            raise BadRequest(f"'replicas' must be a number from 1 to {_MOST_REPLICAS}")
+        self._stack.check_known([name])
+        actions, notes = await self._reconciler.scale(name, replicas)
+        return {"actions": _told(actions), "notes": notes}
+
     async def _down(self, data: Mapping[str, Any]) -> Payload:
         timeout_s = data.get("timeout_s")
         if timeout_s is not None and (not isinstance(timeout_s, int | float) or timeout_s < 0):
@@ -116,6 +126,10 @@ class Commands:
         if type(since) is not int:
             raise BadRequest("'since' must be a revision number")
         return {"events": self._publisher.events_since(since)}
+
+
+def _told(actions: Sequence[Action]) -> list[dict[str, str]]:
+    return [{"service": action.service, "action": action.kind, "reason": action.reason} for action in actions]
 
 
 def _services(data: Mapping[str, Any]) -> list[str]:

@@ -9,51 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import socket
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from launcher.children.probe import probe_kind
 from launcher.children.runtime import ChildRuntime
-from launcher.config import Config, load_config
-from launcher.configuration.models import Service, child_names
-from launcher.errors import NoSuchService
+from launcher.config import Config, load_config, locate_problem
+from launcher.configuration.checks import replica_problems
+from launcher.errors import ConfigInvalid, NoSuchService
 from launcher.gpus import GpuReader
-from launcher.lifecycle_values import Rules, RulesChanged
 from launcher.planning.preflight import Prepared, PreparedChild, prepare
-from launcher.reconcile import Action, plan
-from launcher.restart_policy import RestartRules
+from launcher.reconcile import Action, plan_from_settings
+from launcher.running.installer import Installer, successions
 from launcher.running.ordering import with_dependencies
 from launcher.running.stack import Stack
 
-__all__ = ["Reconciler", "rules_of"]
-
-
-def rules_of(service: Service) -> Rules:
-    """Return what the configuration of a service says about a child's life."""
-    restart, backoff = service.restart, service.restart.backoff
-    return Rules(
-        restart=RestartRules(
-            policy=restart.policy,
-            initial_s=backoff.initial_s,
-            max_s=backoff.max_s,
-            factor=backoff.factor,
-            jitter=backoff.jitter,
-            max_failures=restart.max_failures,
-            stable_after_s=restart.stable_after_s,
-        ),
-        startup_budget_s=service.health.startup_budget_s,
-        grace_s=service.stop.grace_s,
-        failures=service.health.failures,
-        is_probed=probe_kind(service) is not None,
-        has_dependencies=bool(service.depends_on),
-    )
+__all__ = ["Reconciler"]
 
 
 class Reconciler:
-    """Carries out `up` and `restart` on a running stack, one at a time."""
+    """Carries out `up`, `restart` and `scale` on a running stack, one at a time."""
 
     def __init__(
         self,
@@ -71,6 +48,8 @@ class Reconciler:
         self._make_runtime = make_runtime
         self._lock = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="preflight")
+        self._config: Config | None = None
+        self._scaled: dict[str, int] = {}
         self.project = ""
 
     async def up(
@@ -79,16 +58,71 @@ class Reconciler:
         """Reconcile these services and what they need, or all; return what was done and the notes for the
         user.
 
-        Services in `restart` get a new generation even when they are unchanged. Raises LauncherError, and
-        then nothing has changed.
+        Services in `restart` get a new generation even when they are unchanged, and keep the number of
+        replicas that they were scaled to; all others go by the file. Raises LauncherError, and then nothing
+        has changed.
         """
         async with self._lock:
-            loop = asyncio.get_running_loop()
-            config, chosen = await loop.run_in_executor(self._worker, self._read, tuple(names), not restart)
-            prepared = await loop.run_in_executor(
-                self._worker, partial(self._prepare, config, chosen, strict_ports)
-            )
-            return self._apply(prepared, chosen, bool(names), set(restart)), prepared.notes
+            config, chosen = await self._in_thread(self._read, tuple(names), not restart)
+            if restart:
+                config = self._as_scaled(config)
+            else:
+                self._scaled = {name: n for name, n in self._scaled.items() if name not in chosen}
+            return await self._reconcile(config, chosen, bool(names), set(restart), strict_ports)
+
+    async def scale(self, name: str, replicas: int) -> tuple[list[Action], list[str]]:
+        """Give a running service so many replicas until the next `up`; nothing else of it changes.
+
+        Raises LauncherError (ConfigInvalid where its ports or GPUs do not allow it); then nothing has
+        changed.
+        """
+        async with self._lock:
+            assert self._config is not None, "a service runs, so a file was read"
+            service = self._stack.services[name]
+            config = dataclasses.replace(self._config, services={**self._config.services, name: service})
+            problems = [
+                locate_problem(config, f"services.{name}.{key}", text)
+                for key, text in replica_problems(service.port, service.gpu, replicas)
+            ]
+            if problems:
+                raise ConfigInvalid(problems)
+            self._scaled[name] = replicas
+            return await self._reconcile(self._as_scaled(config), {name}, True, set(), False)
+
+    async def _reconcile(
+        self, config: Config, chosen: set[str], is_partial: bool, restart: set[str], strict_ports: bool
+    ) -> tuple[list[Action], list[str]]:
+        wanted = {name: service for name, service in config.services.items() if name in chosen}
+        renamed = {
+            old: new
+            for service in wanted.values()
+            for old, new in successions(service, self._stack.of(service.name)).items()
+        }
+        prepared = await self._in_thread(self._prepare, config, chosen, strict_ports, renamed)
+        self._config = config
+        running = {
+            name: self._stack.settings(name)
+            for name in self._stack.services
+            if self._is_up(name) and (name in chosen or not is_partial)
+        }
+        actions = [_forced(action, restart) for action in plan_from_settings(running, wanted)]
+        installer = Installer(self._stack, self._make_runtime, prepared)
+        for action in actions:
+            installer.carry_out(action)
+        if not is_partial:
+            installer.drop_all_but(config.services)
+        installer.close_unused()
+        return actions, prepared.notes
+
+    def _as_scaled(self, config: Config) -> Config:
+        services = {
+            name: service.model_copy(update={"replicas": self._scaled.get(name, service.replicas)})
+            for name, service in config.services.items()
+        }
+        return dataclasses.replace(config, services=services)
+
+    async def _in_thread(self, work: Callable[..., Any], *arguments: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, partial(work, *arguments))
 
     def close(self) -> None:
         """Let the thread go; a check that is under way is waited for."""
@@ -110,106 +144,28 @@ class Reconciler:
         self.project = config.project
         return dataclasses.replace(config, services=services), chosen
 
-    def _prepare(self, config: Config, chosen: set[str], strict_ports: bool) -> Prepared:
+    def _prepare(
+        self, config: Config, chosen: set[str], strict_ports: bool, renamed: Mapping[str, str]
+    ) -> Prepared:
+        held = self._stack.held_sockets()
         return prepare(
             config,
-            held=self._stack.held_sockets(),
+            held={renamed.get(child, child): sockets for child, sockets in held.items()},
             strict_ports=strict_ports,
             environ=self._environ,
             only=chosen,
             own_pids=[entry.pid for entry in self._stack.journal_entries()],
-            seats=self._stack.seats(),
+            seats={renamed.get(child, child): seat for child, seat in self._stack.seats().items()},
             gpu_reader=self._gpu_reader,
         )
-
-    def _apply(
-        self, prepared: Prepared, chosen: set[str], is_partial: bool, restart: set[str]
-    ) -> list[Action]:
-        wanted = {name: service for name, service in prepared.config.services.items() if name in chosen}
-        running = {
-            name: service
-            for name, service in self._stack.services.items()
-            if self._is_up(name) and (name in chosen or not is_partial)
-        }
-        installed: set[str] = set()
-        actions = [_forced(action, restart) for action in plan(running, wanted)]
-        for action in actions:
-            if action.kind in ("start", "restart"):
-                self._install(action.service, wanted[action.service], prepared, installed)
-            self._carry_out(action, wanted)
-        self._drop_the_gone(prepared.config.services, is_partial)
-        _close_unused(prepared, installed, self._stack.held_sockets())
-        return actions
 
     def _is_up(self, service: str) -> bool:
         """A failed service counts as missing, so that `up` tries it again."""
         lives = [child.life for child in self._stack.of(service).values()]
         return any(life.desired_up for life in lives) and all(life.state != "failed" for life in lives)
 
-    def _carry_out(self, action: Action, wanted: Mapping[str, Service]) -> None:
-        stack, name = self._stack, action.service
-        match action.kind:
-            case "start":
-                stack.start([name])
-            case "restart":
-                stack.restart(name)
-                stack.start([name])
-            case "stop":
-                stack.forget(list(stack.of(name)))
-            case "update":
-                self._update(name, wanted[name])
-            case "keep":
-                pass
-
-    def _install(self, name: str, service: Service, prepared: Prepared, installed: set[str]) -> None:
-        """Give the service's children their new settings and sockets; they hold from the next spawn on."""
-        names = child_names(service)
-        self._stack.forget([child for child in self._stack.of(name) if child not in names])
-        for child_name in names:
-            installed.add(child_name)
-            reserved = prepared.children[child_name]
-            child = self._stack.children.get(child_name)
-            if child is None:
-                self._stack.adopt(self._make_runtime(reserved))
-                continue
-            _close_all(held for held in child.prepared.sockets if held not in reserved.sockets)
-            child.prepared = reserved
-            self._refresh(child, service)
-            self._stack.adopt(child)
-
-    def _update(self, name: str, service: Service) -> None:
-        self._stack.services[name] = service
-        for child in self._stack.of(name).values():
-            self._refresh(child, service)
-
-    def _refresh(self, child: ChildRuntime, service: Service) -> None:
-        child.service = service
-        child.log.configure(service.logs.max_size_bytes, service.logs.backups)
-        self._stack.post(child.name, RulesChanged(rules_of(service)))
-
-    def _drop_the_gone(self, wanted: Mapping[str, Service], is_partial: bool) -> None:
-        """Services that the file no longer has are dropped even when they were stopped before."""
-        if not is_partial:
-            for name in [name for name in self._stack.services if name not in wanted]:
-                self._stack.forget(list(self._stack.of(name)))
-
 
 def _forced(action: Action, restart: Collection[str]) -> Action:
     if action.service in restart and action.kind in ("keep", "update"):
         return Action(action.service, "restart", "restart requested")
     return action
-
-
-def _close_unused(
-    prepared: Prepared, installed: Collection[str], held: Mapping[str, tuple[socket.socket, ...]]
-) -> None:
-    """Close what was bound for children that stay as they are."""
-    kept = {id(one) for sockets in held.values() for one in sockets}
-    for name, child in prepared.children.items():
-        if name not in installed:
-            _close_all(one for one in child.sockets if id(one) not in kept)
-
-
-def _close_all(sockets: Iterable[socket.socket]) -> None:
-    for one in sockets:
-        one.close()

@@ -18,16 +18,19 @@ from launcher.children.runtime import ChildRuntime
 from launcher.configuration.models import Service
 from launcher.errors import NoSuchService
 from launcher.lifecycle import step
-from launcher.lifecycle_values import Child, Event, RestartRequested, StartRequested, StopRequested
+from launcher.lifecycle_values import Child, Event, StartRequested, StopRequested
 from launcher.logs.line_format import stamp
 from launcher.planning.seating import Seat
+from launcher.reconcile import LIVE_KEYS, Settings, settings_of
 from launcher.running.change_text import cause_of, describe_change
 from launcher.running.journal import JournalEntry
 from launcher.running.ordering import AT_REST, Seen, missing_dependencies
-from launcher.running.orders import Orders
+from launcher.running.orders import Needs, Orders
 from launcher.running.publisher import Publisher
 
 __all__ = ["Stack"]
+
+_LIVE = LIVE_KEYS | {"replicas"}
 
 
 class Stack:
@@ -43,6 +46,8 @@ class Stack:
         self._orders = Orders()
         self._queue: asyncio.Queue[tuple[str, Event]] = asyncio.Queue()
         self._leaving: set[str] = set()
+        self._renamed: dict[str, str] = {}
+        self._known_digests: dict[int, tuple[Service, Settings]] = {}
         self._ended = asyncio.Event()
 
     def post(self, name: str, event: Event) -> None:
@@ -63,11 +68,13 @@ class Stack:
         finally:
             ended.cancel()
 
-    def adopt(self, runtime: ChildRuntime) -> None:
-        """Add a child, at rest until it is started."""
+    def adopt(self, runtime: ChildRuntime) -> bool:
+        """Add a child, at rest until it is started; False for one that is here to stay already."""
+        is_new = runtime.name not in self.children or runtime.name in self._leaving
         self.services[runtime.service.name] = runtime.service
         self.children[runtime.name] = runtime
         self._leaving.discard(runtime.name)
+        return is_new
 
     def of(self, service: str) -> dict[str, ChildRuntime]:
         """Return the children of a service by name, without those that are on their way out."""
@@ -100,12 +107,41 @@ class Stack:
         """Want a new generation of each child, one after another when there are several."""
         self._orders.keep([service])
         lives = {name: child.life for name, child in self.of(service).items()}
-        if len(lives) > 1 and all(life.state == "ready" for life in lives.values()):
-            for name, event in self._orders.roll(service, lives):
-                self.post(name, event)
-            return
-        for name in lives:
-            self.post(name, RestartRequested())
+        for name, event in self._orders.roll(service, lives):
+            self.post(name, event)
+
+    def rename(self, old: str, new: str) -> None:
+        """Let a running child go on under another name; what is under way for the old one reaches it."""
+        child = self.children.pop(old)
+        child.rename(new)
+        # The first replica comes first, whenever it was renamed.
+        self.children = {new: child, **self.children}
+        self._renamed.pop(new, None)
+        self._renamed[old] = new
+
+    def settings(self, service: str) -> Settings:
+        """Return the digests of what the service's children run with, which may lag behind the file.
+
+        Where they differ, as after a rolling restart that was broken off, those of the laggard count.
+        """
+        wanted = self._digests(self.services[service])
+        if self._orders.is_rolling(service):
+            return wanted
+        for child in self.of(service).values():
+            if child.tree is None or child.spawned_service is None:
+                continue
+            ran = self._digests(child.spawned_service)
+            lag = {key: ran[key] for key in ran.keys() - _LIVE if ran[key] != wanted[key]}
+            if lag:
+                return {**wanted, **lag}
+        return wanted
+
+    def notes_on(self, service: str) -> list[str]:
+        """Return what the user must know of the service besides its states."""
+        child = self._orders.broken_off.get(service)
+        if child is None:
+            return []
+        return [f"the rolling restart ended at {child}, which did not get ready; the others were left alone"]
 
     def forget(self, names: Iterable[str]) -> None:
         """Stop these children and drop them once they are at rest."""
@@ -133,7 +169,7 @@ class Stack:
             name: [Seen(child.life.state, child.life.pid is not None) for child in self.of(name).values()]
             for name in service.depends_on
         }
-        return missing_dependencies(service.depends_on, seen)
+        return missing_dependencies(service.conditions, seen)
 
     def journal_entries(self) -> list[JournalEntry]:
         """Return what has to be swept should this process die now."""
@@ -149,10 +185,13 @@ class Stack:
 
     def seats(self) -> dict[str, Seat]:
         """Return the GPUs by child."""
-        return {name: Seat(child.prepared.gpu.ids, child.life.pid) for name, child in self.children.items()}
+        return {
+            name: Seat(child.prepared.gpu.ids, child.life.pid, child.prepared.port)
+            for name, child in self.children.items()
+        }
 
     def _handle(self, name: str, event: Event) -> None:
-        child = self.children.get(name)
+        child = self.children.get(name) or self.children.get(self._renamed.get(name, ""))
         if child is None:
             return
         before = child.life
@@ -200,9 +239,14 @@ class Stack:
             service: {name: child.life for name, child in self.of(service).items()}
             for service in self.services
         }
-        depends_on = {name: service.depends_on for name, service in self.services.items()}
-        for name, event in self._orders.due(lives, depends_on):
+        needs = {
+            name: Needs(service.conditions, service.restarts_with) for name, service in self.services.items()
+        }
+        broken_off = dict(self._orders.broken_off)
+        for name, event in self._orders.due(lives, needs):
             self.post(name, event)
+        for service in self._orders.broken_off.keys() - broken_off.keys():
+            self._log(f"{service}: {self.notes_on(service)[0]}")
         for name in list(self._leaving):
             if self.children[name].life.state in AT_REST:
                 self._drop(name)
@@ -211,6 +255,15 @@ class Stack:
         )
         if self.is_ending and is_over:
             self._ended.set()
+
+    def _digests(self, service: Service) -> Settings:
+        """Digests are taken once for each reading of a service: the status is asked for all the time."""
+        known = self._known_digests.get(id(service))
+        if known is None:
+            if len(self._known_digests) > 4 * (len(self.children) + 8):
+                self._known_digests.clear()
+            known = self._known_digests[id(service)] = (service, settings_of(service))
+        return known[1]
 
     def _drop(self, name: str) -> None:
         self._leaving.discard(name)

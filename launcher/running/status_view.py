@@ -12,6 +12,7 @@ from launcher.children.surroundings import LastExit
 from launcher.configuration.models import Service
 from launcher.gpus import GpuReport
 from launcher.placement import GpuFacts
+from launcher.running.stack import Stack
 from launcher.snapshot import (
     ChildDocument,
     ExitDocument,
@@ -26,14 +27,12 @@ __all__ = ["view_child", "view_gpus", "view_service"]
 _WITH_PHASE = frozenset({"starting"})
 
 
-def view_service(
-    service: Service, children: Sequence[ChildRuntime], missing: Sequence[str], now: float
-) -> ServiceDocument:
-    """Return the document of one service; `missing` are its unmet dependencies, `now` is of the loop's
-    clock.
-    """
+def view_service(service: Service, stack: Stack, now: float) -> ServiceDocument:
+    """Return the document of one service of `stack`; `now` is of the loop's clock."""
+    children, missing = list(stack.shown(service.name).values()), stack.missing_for(service)
     first = children[0].prepared
     notes = [child.prepared.gpu.note for child in children if child.prepared.gpu.note]
+    notes += stack.notes_on(service.name)
     return shape_service(
         desired_up=any(child.life.desired_up for child in children),
         children=[view_child(child, missing, now) for child in children],
@@ -41,8 +40,10 @@ def view_service(
         url=first.url,
         fallback_port=any(child.prepared.fallback_port for child in children),
         server=service.server,
-        depends_on=service.depends_on,
+        depends_on=service.conditions,
         notes=list(dict.fromkeys(notes)),
+        settings=stack.settings(service.name),
+        has_token=bool(service.options.get("token") or service.options.get("token_file")),
     )
 
 
@@ -102,6 +103,8 @@ def view_child(child: ChildRuntime, missing: Sequence[str], now: float) -> Child
     is_waiting = life.state == "waiting"
     return {
         "name": child.name,
+        "port": child.prepared.port,
+        "url": child.prepared.url,
         "pid": life.pid,
         "generation": life.generation,
         "state": life.state,

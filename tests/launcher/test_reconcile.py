@@ -57,6 +57,13 @@ def test_only_a_new_process_gets_another_file_limit(limits: Limits, kind: str) -
     assert kinds(plan({"a": service("a")}, {"a": service("a", limits=limits)})) == [("a", kind)]
 
 
+@pytest.mark.parametrize(("gpu", "kind"), [("auto", "update"), ("0", "update"), ([0, 1], "restart")])
+def test_more_replicas_restart_nobody_unless_gpus_are_dealt_anew(gpu: object, kind: str) -> None:
+    """The ones that run keep their ports and processes."""
+    one, two = service("a", port="auto", gpu=gpu), service("a", port="auto", gpu=gpu, replicas=2)
+    assert kinds(plan({"a": one}, {"a": two})) == [("a", kind)]
+
+
 def test_settings_tell_no_value() -> None:
     """A digest of a secret is all that the status document shows, and it is short."""
     settings = settings_of(service("a", env={"TOKEN": "hunter2"}))
@@ -95,4 +102,4 @@ def test_planning_again_changes_nothing(running: dict[str, Service], wanted: dic
     for action in actions:
         if action.kind == "update":
             before, now = settings_of(running[action.service]), settings_of(wanted[action.service])
-            assert {key for key in now if now[key] != before[key]} <= LIVE_KEYS
+            assert {key for key in now if now[key] != before[key]} <= LIVE_KEYS | {"replicas"}

@@ -14,6 +14,8 @@ def child(state: State) -> ChildDocument:
     """A child about which nothing is known but its state."""
     return {
         "name": "a",
+        "port": None,
+        "url": None,
         "pid": None,
         "generation": 0,
         "state": state,
@@ -72,6 +74,8 @@ def test_document_has_the_contract_keys() -> None:
         server="inference",
         depends_on={},
         notes=[],
+        settings={"port": "0123"},
+        has_token=False,
     )
     document = shape_status(
         project="lucid",

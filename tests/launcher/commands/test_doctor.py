@@ -61,7 +61,7 @@ def stack(folder: Path, text: str, *gpus: GpuFacts) -> list[Check]:
     """The checks of a config file."""
     (folder / "config.yaml").write_text(text)
     environ = {"PATH": "/usr/bin:/bin"}
-    return list(check_stack(folder / "config.yaml", environ, Gpus(*gpus), []))
+    return list(check_stack(folder / "config.yaml", environ, Gpus(*gpus), [], {}))
 
 
 def test_this_machine_can_run_the_stack(folder: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_port_of_the_running_stack_is_no_conflict(folder: Path, held: tuple[so
     (folder / "config.yaml").write_text(
         f"services: {{a: {{command: [sh], port: {held[0].getsockname()[1]}}}}}\n"
     )
-    checks = check_stack(folder / "config.yaml", {"PATH": "/usr/bin:/bin"}, Gpus(), [os.getpid()])
+    checks = check_stack(folder / "config.yaml", {"PATH": "/usr/bin:/bin"}, Gpus(), [os.getpid()], {})
     (port,) = [check for check in checks if check.name.startswith("port")]
     assert (port.status, port.detail) == ("ok", "held by the running stack, for a")
 

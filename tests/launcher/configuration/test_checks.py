@@ -37,6 +37,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         ("command: [x], restart: {backoff: {max: 1ms}}", "shorter than the first"),
         ("server: memory, host: 0.0.0.0", "set a token"),
         ("command: [x], depends_on: {a: ready}", "cannot depend on itself"),
+        ("command: [x], depends_on: {a: {condition: ready, restart: true}}", "cannot depend on itself"),
     ],
 )
 def test_one_service_that_contradicts_itself(tmp_path: Path, keys: str, message: str) -> None:

@@ -25,7 +25,7 @@ from launcher.lifecycle_values import (
 from launcher.restart_policy import Outcome
 from launcher.running.change_text import cause_of, describe_change
 from launcher.running.ordering import Seen, free_to_stop, missing_dependencies, with_dependencies
-from launcher.running.orders import Orders
+from launcher.running.orders import Needs, Orders
 from launcher.snapshot import State
 
 UP = Child(Rules(), state="ready", desired_up=True, generation=1, pid=7)
@@ -70,7 +70,7 @@ def test_orders_stop_dependents_first() -> None:
     """What is needed is asked to stop only once its dependents are at rest."""
     orders = Orders()
     orders.stop(["a", "b"])
-    needs = {"a": {}, "b": {"a": "ready"}}
+    needs = {"a": Needs({}), "b": Needs({"a": "ready"})}
     assert orders.due({"a": {"a": UP}, "b": {"b": UP}}, needs) == [("b", StopRequested())]
     asked = replace(UP, state="stopping", desired_up=False)
     assert orders.due({"a": {"a": UP}, "b": {"b": asked}}, needs) == []
@@ -100,10 +100,47 @@ def test_orders_roll_one_by_one() -> None:
     assert orders.due({"a": {"a.0": replace(failed, state="ready"), "a.1": again}}, {}) == []
 
 
+def test_a_rolling_restart_that_fails_is_told_until_the_next_one() -> None:
+    """Where it ended is known, so that nobody believes that all were restarted."""
+    orders = Orders()
+    children = {"a.0": UP, "a.1": UP}
+    orders.roll("a", children)
+    assert orders.is_rolling("a")
+    failed = replace(UP, state="failed", generation=2)
+    assert orders.due({"a": {"a.0": failed, "a.1": UP}}, {}) == []
+    assert (orders.broken_off, orders.is_rolling("a")) == ({"a": "a.0"}, False)
+    assert orders.roll("a", {"a.0": failed, "a.1": UP}) == [("a.0", RestartRequested())]
+    assert orders.broken_off == {}
+
+
+def test_who_is_not_ready_is_restarted_first_and_all_at_once_when_nobody_is() -> None:
+    """What does not serve has nothing to lose."""
+    down = replace(UP, state="unhealthy")
+    assert Orders().roll("a", {"a.0": UP, "a.1": down}) == [("a.1", RestartRequested())]
+    asked = Orders().roll("a", {"a.0": down, "a.1": down})
+    assert asked == [("a.0", RestartRequested()), ("a.1", RestartRequested())]
+
+
+def test_a_follower_restarts_once_what_it_follows_is_back() -> None:
+    """Not while that is down, once for each new generation, and not when it started after it anyway."""
+    orders = Orders()
+    needs = {"b": Needs({"a": "ready"}, {"a"}), "c": Needs({"a": "ready"})}
+    others = {"b": {"b": UP}, "c": {"c": UP}}
+    again = replace(UP, generation=2)
+    assert orders.due({"a": {"a": UP}, **others}, needs) == []
+    assert orders.due({"a": {"a": replace(again, state="starting")}, **others}, needs) == []
+    assert orders.due({"a": {"a": again}, **others}, needs) == [("b", RestartRequested())]
+    assert orders.due({"a": {"a": again}, **others}, needs) == []
+    later = replace(UP, generation=3)
+    waiting = {"b": {"b": replace(UP, state="waiting", pid=None)}}
+    assert orders.due({"a": {"a": later}, **waiting}, needs) == [("b", DependenciesMet())]
+    assert orders.due({"a": {"a": later}, "b": {"b": UP}}, needs) == []
+
+
 def test_orders_release_who_waits() -> None:
     """A waiting child is told once what it needs is there."""
     waiting = replace(UP, state="waiting", pid=None)
-    needs = {"b": {"a": "ready"}}
+    needs = {"b": Needs({"a": "ready"})}
     starting = replace(UP, state="starting")
     assert Orders().due({"a": {"a": starting}, "b": {"b": waiting}}, needs) == []
     assert Orders().due({"a": {"a": UP}, "b": {"b": waiting}}, needs) == [("b", DependenciesMet())]

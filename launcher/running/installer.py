@@ -1,0 +1,132 @@
+"""Carrying out a plan on the running stack: children come, go, take over new settings, or go on under a new
+name.
+
+Decides which of the prepared sockets are taken and which are closed again. Everything here happens on the
+loop in one piece, after all that can fail has been done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from launcher.children.probe import probe_kind
+from launcher.children.runtime import ChildRuntime
+from launcher.configuration.models import Service, child_names
+from launcher.lifecycle_values import Rules, RulesChanged, StartRequested
+from launcher.planning.preflight import Prepared, PreparedChild
+from launcher.reconcile import Action
+from launcher.restart_policy import RestartRules
+from launcher.running.stack import Stack
+from launcher.sockets import close_all
+
+__all__ = ["Installer", "rules_of", "successions"]
+
+
+def rules_of(service: Service) -> Rules:
+    """Return what the configuration of a service says about a child's life."""
+    restart, backoff = service.restart, service.restart.backoff
+    return Rules(
+        restart=RestartRules(
+            policy=restart.policy,
+            initial_s=backoff.initial_s,
+            max_s=backoff.max_s,
+            factor=backoff.factor,
+            jitter=backoff.jitter,
+            max_failures=restart.max_failures,
+            stable_after_s=restart.stable_after_s,
+        ),
+        startup_budget_s=service.health.startup_budget_s,
+        grace_s=service.stop.grace_s,
+        failures=service.health.failures,
+        is_probed=probe_kind(service) is not None,
+        has_dependencies=bool(service.depends_on),
+    )
+
+
+def successions(service: Service, running: Collection[str]) -> dict[str, str]:
+    """Return which running child goes on under which name, as a service gets its first second replica.
+
+    `inference` becomes `inference.0` then, and the other way round when only one is left; so that scaling
+    restarts nobody.
+    """
+    single, first = service.name, f"{service.name}.0"
+    if service.replicas > 1 and single in running and first not in running:
+        return {single: first}
+    if service.replicas == 1 and first in running and single not in running:
+        return {first: single}
+    return {}
+
+
+class Installer:
+    """Brings one prepared plan into the stack; use it once."""
+
+    def __init__(
+        self, stack: Stack, make_runtime: Callable[[PreparedChild], ChildRuntime], prepared: Prepared
+    ) -> None:
+        """Take children from `prepared`; `make_runtime` makes one that is new."""
+        self._stack = stack
+        self._make_runtime = make_runtime
+        self._prepared = prepared
+        self._installed: set[str] = set()
+
+    def carry_out(self, action: Action) -> None:
+        """Do what one action says."""
+        stack, name = self._stack, action.service
+        match action.kind:
+            case "start":
+                self._install(name, replaces=True)
+                stack.start([name])
+            case "restart":
+                self._install(name, replaces=True)
+                stack.restart(name)
+            case "stop":
+                stack.forget(list(stack.of(name)))
+            case "update":
+                for child in self._install(name, replaces=False):
+                    stack.post(child, StartRequested())
+            case "keep":
+                pass
+
+    def drop_all_but(self, wanted: Collection[str]) -> None:
+        """Services that the file no longer has are dropped even when they were stopped before."""
+        for name in [name for name in self._stack.services if name not in wanted]:
+            self._stack.forget(list(self._stack.of(name)))
+
+    def close_unused(self) -> None:
+        """Close what was bound for children that stay as they are."""
+        kept = {id(one) for sockets in self._stack.held_sockets().values() for one in sockets}
+        for name, child in self._prepared.children.items():
+            if name not in self._installed:
+                close_all(one for one in child.sockets if id(one) not in kept)
+
+    def _install(self, name: str, *, replaces: bool) -> list[str]:
+        """Give the service's children its new settings, which hold from their next spawn on; returns who is
+        new.
+
+        `replaces`: those that run already get the sockets and GPUs that were prepared too.
+        """
+        stack, service = self._stack, self._prepared.config.services[name]
+        for old, new in successions(service, stack.of(name)).items():
+            stack.rename(old, new)
+        names = child_names(service)
+        stack.services[name] = service
+        stack.forget([child for child in stack.of(name) if child not in names])
+        return [child for child in names if self._install_child(child, service, replaces=replaces)]
+
+    def _install_child(self, name: str, service: Service, *, replaces: bool) -> bool:
+        reserved = self._prepared.children[name]
+        child = self._stack.children.get(name)
+        if child is None:
+            self._installed.add(name)
+            return self._stack.adopt(self._make_runtime(reserved))
+        if replaces:
+            self._installed.add(name)
+            close_all(held for held in child.prepared.sockets if held not in reserved.sockets)
+            child.prepared = reserved
+        else:
+            child.prepared = replace(child.prepared, service=service, replica=reserved.replica)
+        child.service = service
+        child.log.configure(service.logs.max_size_bytes, service.logs.backups)
+        self._stack.post(name, RulesChanged(rules_of(service)))
+        return self._stack.adopt(child)
