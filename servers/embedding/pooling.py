@@ -15,7 +15,7 @@ from servers.embedding.engine import Tokens, Vectors
 
 PoolingMode = Literal["mean", "cls", "max", "mean_sqrt_len", "lasttoken"]
 
-WIDTH_STEP: Final = 8
+WIDTH_STEP: Final = 4
 """Padded widths are multiples of this: a graph prepares itself once per new shape (5 to 20 ms measured)."""
 
 
