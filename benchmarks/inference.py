@@ -1,0 +1,130 @@
+"""The inference server against its engine's own rate, against its peers, under bulk work, and in overload.
+
+One run measures everything on the same machine with the same texts, several rounds in turn, and reports
+medians of each round's ratios, so that a machine that is busy with other things disturbs both sides alike.
+
+Run: python -m benchmarks.inference [--rounds 3] [--seconds 6] [--infinity VENV] [--name NAME]
+`VENV` is a virtual environment with infinity-emb (see benchmarks/README.md). Results are written to
+benchmarks/results/inference-NAME.json and .txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from benchmarks import inference_report, overload
+from benchmarks.load import Plan
+from benchmarks.systems import System, infinity, load_beside, ours, run_load, seed_style
+from servers.embedding.machine import describe_machine
+
+CLIENTS = (1, 16, 64, 256)
+SEED_CLIENTS = (1, 16, 64)
+"""A seed-style server refuses handshakes at 256, since nothing answers them while it encodes."""
+
+BULK = {"texts_per_request": 256, "clients": 2, "config": {"priority": "bulk", "encoding": "base64"}}
+LARGE = {"texts_per_request": 256, "clients": 2, "config": {"encoding": "base64"}}
+MUCH_S = 600.0
+RESULTS = Path(__file__).with_name("results")
+
+Measure = Callable[[System], dict[str, Any]]
+
+
+def main() -> None:
+    """Measure, print, and write the results down."""
+    options = _options()
+    rounds: list[dict[str, Any]] = []
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        rounds.append(dict(_round(options.seconds, options.infinity)))
+    result = {
+        "machine": _described(),
+        "rounds": rounds,
+        "summary": inference_report.summary(rounds),
+    }
+    text = inference_report.table(result)
+    print(text)
+    RESULTS.joinpath(f"inference-{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    RESULTS.joinpath(f"inference-{options.name}.txt").write_text(text + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each single measurement")
+    parser.add_argument("--infinity", type=Path, help="a virtual environment with infinity-emb")
+    parser.add_argument("--name", default="cpu", help="of the result files")
+    return parser.parse_args()
+
+
+def _described() -> dict[str, Any]:
+    machine = describe_machine()
+    return {key: machine[key] for key in ("cpu", "cpu_count", "versions")} | {
+        "python": sys.version.split()[0],
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _round(seconds: float, infinity_venv: Path | None) -> Iterator[tuple[str, Any]]:
+    """Yield one measurement after the other, those that are compared next to each other."""
+    for backend in ("auto", "torch"):
+        yield f"engine {backend}", _engine_rate(backend, seconds)
+        yield f"ours {backend}", _at(ours(backend), CLIENTS, seconds)
+    yield "ours auto, /v1", _at(ours("auto", "openai"), CLIENTS, seconds)
+    yield "seed-style", _at(seed_style(), SEED_CLIENTS, seconds)
+    yield "sentence-transformers", _engine_rate("sentence-transformers", seconds)
+    if infinity_venv is not None:
+        yield "infinity", _at(infinity(infinity_venv), CLIENTS, seconds)
+    for backend in ("auto", "torch"):
+        yield f"interactive {backend}", _beside_bulk(ours(backend), seconds)
+        yield f"overload {backend}", overload.measure(backend, seconds)
+
+
+def _engine_rate(backend: str, seconds: float) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "benchmarks.engine_rate", backend, str(seconds)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]  # what `main` returned
+
+
+def _at(starting: AbstractContextManager[System], clients: tuple[int, ...], seconds: float) -> dict[str, Any]:
+    """Measure a system with each number of clients, every one asking again as soon as it is answered."""
+    with starting as system:
+        run_load(system.plan(clients=8, seconds=1.0))
+        figures = {str(count): _figures(system.plan(clients=count, seconds=seconds)) for count in clients}
+        return {**figures, "resident_mb": system.resident_mb()}
+
+
+def _figures(plan: Plan) -> dict[str, Any]:
+    figures = run_load(plan)
+    answered = figures["latency_ms"].get("ok", {})
+    return {
+        "per_second": figures["texts_per_second"],
+        "p50_ms": answered.get("p50"),
+        "p99_ms": answered.get("p99"),
+        "replies": figures["replies"],
+    }
+
+
+def _beside_bulk(starting: AbstractContextManager[System], seconds: float) -> dict[str, Any]:
+    """Measure one interactive client alone, and beside bulk clients that always have 512 texts waiting."""
+    with starting as system:
+        one = system.plan(clients=1, seconds=seconds)
+        idle = statistics.median(_figures(one)["p99_ms"] for _ in range(2))
+        figures: dict[str, Any] = {"idle_p99_ms": idle}
+        for name, fields in (("bulk", BULK), ("undeclared bulk", LARGE)):
+            with load_beside(system.plan(seconds=MUCH_S, seed=2, **fields)):
+                p99 = _figures(one)["p99_ms"]
+            figures[name] = {"p99_ms": p99, "times_idle": round(p99 / idle, 2)}
+        return figures
+
+
+if __name__ == "__main__":
+    main()
