@@ -40,6 +40,8 @@ VERBS: dict[str, str] = {
     "doctor": "Check this machine: driver, GPUs, ports, model, limits.",
     "call": "Send one request to a server and show the reply.",
     "selftest": "Check a running stack end to end, a tick per check.",
+    "connect": "Connect an MCP client to the memory server.",
+    "mcp": "Bridge MCP from stdin and stdout to the memory server.",
     "completion": "Print the completion script of a shell.",
 }
 ALIASES: dict[str, str] = {"ps": "status", "attach": "dashboard"}
