@@ -1,7 +1,6 @@
-"""The work of the preparing process: load the reference, export, measure every candidate, choose, remember.
+"""The work of the preparing process: load the reference, export, measure every candidate, choose.
 
-It decides that one process at a time prepares a model and that a candidate which fails is measured as failed
-and never ends the preparation. Imports torch.
+It decides that a candidate which fails is measured as failed and never ends the preparation. Imports torch.
 """
 
 import logging
@@ -9,12 +8,11 @@ from contextlib import ExitStack
 
 import torch
 
-from servers.embedding.artefacts import exclusive
 from servers.embedding.engine import Engine, OnPhase, Vectors
 from servers.embedding.exporting import export_variants
 from servers.embedding.graph_loading import load_graph_engine
 from servers.embedding.measuring import measure_accuracy, measure_speed, probe_vectors
-from servers.embedding.selection import Wanted, prune, recall, remember
+from servers.embedding.selection import Wanted
 from servers.embedding.torch_engine import (
     TorchEngine,
     load_model,
@@ -27,20 +25,14 @@ from servers.errors import BadSettings
 logger = logging.getLogger(__name__)
 
 
-def prepare(wanted: Wanted, on_phase: OnPhase) -> Choice:
-    """Return the variant to serve `wanted` with, measured now unless another process just did.
+def find_choice(wanted: Wanted, on_phase: OnPhase) -> Choice:
+    """Return the fastest variant that serves `wanted` on this machine, its artefact made.
 
-    Reports load-model, export and measure. Raises `BadSettings` when nothing that was asked for works here,
-    `ModelMissing` for files that do not load, and `OSError` when the cache cannot be written.
+    Only for the process that holds the model's folder. Reports load-model, export and measure. Raises
+    `BadSettings` when nothing that was asked for works here, `ModelMissing` for files that do not load, and
+    `OSError` when the cache cannot be written.
     """
-    with exclusive(wanted.folder, on_wait=lambda: on_phase("measure", None)):
-        remembered = recall(wanted)
-        if remembered is not None:
-            return remembered
-        choice = _Preparation(wanted, on_phase).run()
-        remember(wanted, choice)
-        prune(wanted)
-        return choice
+    return _Preparation(wanted, on_phase).run()
 
 
 class _Preparation:
@@ -71,12 +63,12 @@ class _Preparation:
             ) from error
 
     def _measure(self, reference: TorchEngine) -> list[Measurement]:
-        self._on_phase("measure", 0.6)
         expected = probe_vectors(reference)
         with ExitStack() as stack:
             engines: dict[Variant, Engine] = {}
             measured: dict[Variant, Measurement] = {}
-            for variant in self._candidates:
+            for place, variant in enumerate(self._candidates):
+                self._on_phase("measure", 0.6 + 0.1 * place / len(self._candidates))
                 measured[variant] = self._measure_one(variant, reference, expected, engines, stack)
             return measure_speed(
                 measured, engines, lambda done: self._on_phase("measure", min(0.99, 0.7 + done / 28))

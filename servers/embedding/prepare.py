@@ -15,9 +15,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
+from servers.embedding.artefacts import exclusive
+from servers.embedding.engine import OnPhase
 from servers.embedding.models import find_model
-from servers.embedding.selection import Wanted
+from servers.embedding.selection import Wanted, prune, recall, remember
 from servers.embedding.surroundings import LIBRARY_ENVIRONMENT
+from servers.embedding.variants import Choice
 from servers.errors import StartupError
 from servers.settings import EmbeddingSettings
 
@@ -33,15 +36,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Libraries print to standard output as they please; only the reporter's lines may appear there.
     sys.stdout = sys.stderr
     try:
-        wanted = _read_request(arguments)
-        reporter.phase("import", 0.0)
-        from servers.embedding.preparation import prepare
-
-        reporter.result(prepare(wanted, reporter.phase).to_json())
+        reporter.result(prepare(_read_request(arguments), reporter.phase).to_json())
     except StartupError as error:
         reporter.failure(error.what, error.where, error.mend)
         return error.exit_code
     return 0
+
+
+def prepare(wanted: Wanted, on_phase: OnPhase) -> Choice:
+    """Return the variant to serve `wanted` with, found out now unless another process just did.
+
+    One process at a time prepares a model; the others wait without having imported anything heavy. Reports
+    import, load-model, export and measure. Raises `BadSettings` when nothing that was asked for works here,
+    `ModelMissing` for files that do not load, and `OSError` when the cache cannot be written.
+    """
+    with exclusive(wanted.folder, on_wait=lambda: on_phase("measure", None)):
+        remembered = recall(wanted)
+        if remembered is not None:
+            return remembered
+        on_phase("import", 0.0)
+        from servers.embedding.preparation import find_choice
+
+        choice = find_choice(wanted, on_phase)
+        remember(wanted, choice)
+        prune(wanted)
+        return choice
 
 
 class Reporter:
