@@ -27,6 +27,10 @@ __all__ = ["LOOPBACK", "Draft", "check_services", "hosts_overlap", "port_of", "r
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANY_ADDRESS = {"0.0.0.0", "::"}
+_ONE_MEMORY = (
+    "a memory store has one server, which alone writes to it (SQLite's file and the index beside it cannot be "
+    "shared); give a second memory server a store of its own"
+)
 _DEFAULT_PORTS = {"memory": parse_port("5000"), "inference": parse_port("5005-5014")}
 
 
@@ -93,12 +97,17 @@ def _check_alone(draft: Draft) -> Iterator[YamlProblem]:
 
 
 def _check_replicas(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
-    for key, text in replica_problems(port_of(keys), keys.gpu, keys.replicas):
+    for key, text in replica_problems(port_of(keys), keys.gpu, keys.replicas, keys.server):
         yield draft.problem(text, key)
 
 
-def replica_problems(port: Port | None, gpu: Gpu, replicas: int) -> Iterator[tuple[str, str]]:
+def replica_problems(
+    port: Port | None, gpu: Gpu, replicas: int, server: str | None = None
+) -> Iterator[tuple[str, str]]:
     """Why a service cannot have so many replicas: (key, sentence) for each thing in the way."""
+    if replicas > 1 and server == "memory":
+        yield "replicas", _ONE_MEMORY
+        return
     if replicas > 1 and isinstance(port, FixedPort):
         yield "replicas", f"{replicas} replicas cannot share port {port}; give a range or auto"
     if isinstance(port, PortRange) and port.last - port.first + 1 < replicas:

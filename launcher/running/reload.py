@@ -82,7 +82,7 @@ class Reconciler:
             config = dataclasses.replace(self._config, services={**self._config.services, name: service})
             problems = [
                 locate_problem(config, f"services.{name}.{key}", text)
-                for key, text in replica_problems(service.port, service.gpu, replicas)
+                for key, text in replica_problems(service.port, service.gpu, replicas, service.server)
             ]
             if problems:
                 raise ConfigInvalid(problems)
