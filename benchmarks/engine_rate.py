@@ -20,7 +20,7 @@ from benchmarks.texts import short_texts
 
 T = TypeVar("T")
 SIZES = (8, 16, 32, 64)
-TEXTS = 512
+TEXTS = 192
 
 
 def main(backend: str, seconds: float) -> dict[str, object]:

@@ -3,13 +3,18 @@
 import asyncio
 import base64
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError
 
+from servers.embedding import debug_engine
 from servers.embedding.engine import ModelInfo
 from servers.errors import InvalidRequest
+from servers.inference.assembly import build_service
 from servers.inference.handlers import choose_dimensions
 from servers.inference.settings import InferenceSettings
 from tests.servers.inference.clients import Client
@@ -164,3 +169,49 @@ async def test_many_requests_on_one_connection_keep_their_order(client: Client) 
     replies = [json.loads(await client.socket.recv()) for _ in range(20)]
     assert [reply["id"] for reply in replies] == list(range(20))
     np.testing.assert_allclose([reply["embeddings"] for reply in replies], lone, atol=1e-5)
+
+
+async def test_over_a_megabyte_a_stock_client_needs_another_encoding(running: Any) -> None:
+    """300 vectors as floats close a client with its default limit; as base64 or binary they fit."""
+    texts = [f"text {place}" for place in range(300)]
+    async with connect(running.ws) as stock:
+        with pytest.raises(ConnectionClosedError) as closed:
+            await Client(stock).ask("embeddings", {"text": texts})
+        assert closed.value.sent is not None
+        assert closed.value.sent.code == 1009
+    for config in ({"encoding": "base64"}, {"encoding": "binary"}, {"encoding": "binary", "dtype": "int8"}):
+        async with connect(running.ws) as stock:
+            reply = await Client(stock).ask("embeddings", {"text": texts, "config": config})
+            assert reply["status"] == "success"
+
+
+@pytest.mark.parametrize("count", [1, 200])
+async def test_two_hundred_float_vectors_fit_a_stock_client(running: Any, count: int) -> None:
+    """Floats are written short enough for what clients usually ask for at once."""
+    async with connect(running.ws) as stock:
+        texts = [f"text {place}" for place in range(count)]
+        assert len((await Client(stock).ask("embeddings", {"text": texts}))["embeddings"]) == count
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "ubinary"])
+async def test_shorter_vectors_of_a_matryoshka_model_are_normalised_again(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    """Over the wire, in every dtype: the first numbers of the full vector, scaled back to unit length."""
+    monkeypatch.setattr(debug_engine, "ModelInfo", partial(ModelInfo, matryoshka=True))
+    started = await serve(build_service(InferenceSettings(backend="debug")))
+    async with connect(started.ws) as socket:
+        client = Client(socket)
+        while (await client.ask("stats"))["stats"]["phase"] != "ready":
+            pass
+        full = np.array((await client.ask("embeddings", {"text": "a quiet harbour"}))["embeddings"])
+        config = {"dimensions": 64, "dtype": dtype}
+        short = await client.ask("embeddings", {"text": "a quiet harbour", "config": config})
+    expected = full[:64] / np.linalg.norm(full[:64])
+    numbers = np.array(short["embeddings"])
+    assert short["dimensions"] == 64
+    if dtype == "ubinary":
+        np.testing.assert_array_equal(np.unpackbits(numbers.astype(np.uint8)), expected > 0)
+        return
+    scale = short.get("scale", 1.0)
+    np.testing.assert_allclose(numbers * scale, expected, atol={"int8": 3e-3}.get(dtype, 1e-3))
