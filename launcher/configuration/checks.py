@@ -28,8 +28,8 @@ __all__ = ["LOOPBACK", "Draft", "check_services", "hosts_overlap", "port_of", "r
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANY_ADDRESS = {"0.0.0.0", "::"}
 _ONE_MEMORY = (
-    "a memory store has one server, which alone writes to it (SQLite's file and the index beside it cannot be "
-    "shared); give a second memory server a store of its own"
+    "a memory store has one server, which alone writes to it (SQLite's file and the index beside it cannot "
+    "be shared); give a second memory server a store of its own"
 )
 _DEFAULT_PORTS = {"memory": parse_port("5000"), "inference": parse_port("5005-5014")}
 
