@@ -73,6 +73,15 @@ async def test_every_template_is_understood(open_console: OpenConsole, server: s
         await page.click("#clear-frames")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_it_works_by_every_name_of_this_machine(open_page: Opener, pair: Pair, host: str) -> None:
+    """The policy lets the page reach both servers by whichever name it was reached itself."""
+    ports = (pair.memory.port, pair.inference.port)
+    hosts = frozenset(f"{name}:{port}" for port in ports for name in (host, "localhost"))
+    page = await open_page(f"http://{host}:{pair.memory.port}/", hosts=hosts)
+    await expect(page.locator("#summary")).to_have_text("2 of 2 servers ready")
+
+
 async def test_metrics_are_plotted_from_live_statistics(open_console: OpenConsole) -> None:
     """Each server has its plots, which say in words what they show."""
     page = await open_console("#metrics")

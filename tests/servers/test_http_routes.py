@@ -67,6 +67,28 @@ async def test_unknown_paths_are_404_as_json(serve: Serve) -> None:
     assert openai.json()["error"]["code"] == "not_found"
 
 
+async def test_the_test_page_is_for_browsers(serve: Serve) -> None:
+    """A browser gets the page under the same policy as the console; a program is told what it is."""
+    running = await serve()
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        page = await client.get("/test", headers={"accept": "text/html"})
+        told = await client.get("/test", headers={"accept": "application/json"})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert (told.status_code, told.json()["code"]) == (404, "not_found")
+
+
+async def test_a_browser_never_keeps_the_description_in_place_of_the_page(serve: Serve) -> None:
+    """One address has two answers: caches are told so, and the JSON is not stored at all."""
+    running = await serve()
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        page = await client.get("/", headers={"accept": "text/html"})
+        described = await client.get("/")
+    assert "accept" in page.headers["vary"].lower()
+    assert "accept" in described.headers["vary"].lower()
+    assert described.headers["cache-control"] == "no-store"
+
+
 async def test_only_the_listed_files_are_served(serve: Serve) -> None:
     """No name reaches the file system."""
     running = await serve()
@@ -86,6 +108,8 @@ async def test_only_the_listed_files_are_served(serve: Serve) -> None:
     [
         ("GET", "/", "text/html", True),
         ("GET", "/console/console.js", "*/*", True),
+        ("GET", "/test", "text/html", True),
+        ("GET", "/test", "application/json", False),
         ("GET", "/", "*/*", False),
         ("POST", "/", "text/html", False),
         ("POST", "/console/session", "*/*", False),
@@ -97,4 +121,4 @@ async def test_only_the_listed_files_are_served(serve: Serve) -> None:
 def test_public_is_the_page_and_nothing_else(method: str, path: str, accept: str, public: bool) -> None:
     """Everything with data in it needs the token."""
     assert is_public(method, path, accept) is public
-    assert wants_page(method, path, accept) is (public and path == "/")
+    assert wants_page(method, path, accept) is (public and path in ("/", "/test"))

@@ -29,7 +29,7 @@ export class Subject {
   async exchange(frame, expected = "success") {
     const { reply } = await this.connection.send(frame, REPLY_TIMEOUT_MS);
     const got = reply.status === "success" ? "success" : reply.code;
-    if (got !== expected) throw new Error(reply.error ? `${reply.error} (${reply.code})` : `expected ${expected}, got ${got}`);
+    require(got === expected, reply.error ? `${reply.error} (${reply.code})` : `expected ${expected}, got ${got}`);
     return reply;
   }
 

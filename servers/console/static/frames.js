@@ -56,7 +56,8 @@ function log({ server, direction, text, at, ms, reply }) {
   const title = `${time} ${direction === "sent" ? "→" : "←"} ${server.name} ${outcome}${text.length} characters`;
   const state = direction === "sent" ? "sent" : reply.status === "success" ? "ok" : "failed";
   const frames = byId("frames");
-  frames.prepend(h("li", { className: state }, h("p", { className: "meta" }, title), h("pre", { tabIndex: 0, role: "region", "aria-label": "frame" }, shortened(text))));
+  const body = h("pre", { tabIndex: 0, role: "region", "aria-label": `frame of ${time}` }, shortened(text));
+  frames.prepend(h("li", { className: state }, h("p", { className: "meta" }, title), body));
   while (frames.children.length > MOST_FRAMES) frames.lastChild.remove();
 }
 

@@ -5,6 +5,7 @@ import { isNeeded, stepsFor, Subject } from "/console/checks.js";
 import { byId, copyButton, h, milliseconds } from "/console/dom.js";
 
 const TITLE = document.title;
+const NOT_RUN = { outcome: "skipped", detail: "not run: there is no connection" };
 const MARKS = { passed: "✓", failed: "✗", skipped: "–" };
 let token = takeToken();
 let results = [];
@@ -42,7 +43,7 @@ async function examine(subject) {
       h("thead", {}, h("tr", {}, heads.map((head) => h("th", { scope: "col" }, head)))), rows)));
   let isCutOff = false;
   for (const [title, check] of stepsFor(subject.kind)) {
-    const result = isCutOff ? { outcome: "skipped", detail: "not run: there is no connection" } : await attempt(subject, check);
+    const result = isCutOff ? NOT_RUN : await attempt(subject, check);
     isCutOff ||= isNeeded(title) && result.outcome === "failed";
     results.push({ server: subject.name, title, ...result });
     rows.append(row(title, result));
@@ -75,8 +76,10 @@ function conclude(ms) {
   const passed = count("passed");
   const isGood = passed === results.length;
   const rest = isGood ? "" : `, ${count("failed")} failed, ${count("skipped")} not run`;
-  say(`${isGood ? "✓" : "✗"} ${passed} of ${results.length} checks passed${rest} in ${milliseconds(ms)}`, isGood ? "ready" : "down");
-  document.title = `${isGood ? "✓" : "✗"} ${passed}/${results.length} ${TITLE}`;
+  const mark = isGood ? MARKS.passed : MARKS.failed;
+  const line = `${mark} ${passed} of ${results.length} checks passed${rest} in ${milliseconds(ms)}`;
+  say(line, isGood ? "ready" : "down");
+  document.title = `${mark} ${passed}/${results.length} ${TITLE}`;
 }
 
 function say(text, state) {
