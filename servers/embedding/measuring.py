@@ -18,7 +18,7 @@ from servers.embedding.probes import PROBES, SHORT_TEXTS
 from servers.embedding.variants import Measurement, Variant
 from servers.embedding.vectors import normalise
 
-ROUNDS: Final = 7
+ROUNDS: Final = 5
 NEAREST: Final = 10
 
 

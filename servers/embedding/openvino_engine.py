@@ -7,6 +7,7 @@ servers pin themselves to the same cores), and its compiled code kept beside the
 import gc
 import importlib
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -80,4 +81,5 @@ def _compile(core: Any, folder: Path, options: dict[str, object]) -> Any:
         return core.compile_model(graph, "CPU", {**options, "CACHE_DIR": str(folder / _COMPILED)})
     except RuntimeError as error:
         logger.warning("OpenVINO's compiled code in %s is of no use: %s", folder / _COMPILED, error)
+        shutil.rmtree(folder / _COMPILED, ignore_errors=True)
         return core.compile_model(graph, "CPU", options)
