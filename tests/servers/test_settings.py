@@ -102,7 +102,7 @@ def test_unknown_options_are_told_the_nearest_name(options: object, problem: Opt
     [
         {"port": 70_000},
         {"device": "cuda:"},
-        {"backend": "onnx"},
+        {"backend": "tensorflow"},
         {"token": "short"},
         {"token": "with space in it"},
         {"token": "long-enough-token", "token_file": "/x"},
