@@ -12,6 +12,7 @@ from typing import Final
 from servers.errors import BadSettings
 
 PEERS_VARIABLE: Final = "LUCID_PEERS"
+CHILD_VARIABLE: Final = "LUCID_CHILD"
 _DISTRIBUTION: Final = "lucid-launch"
 
 
@@ -35,3 +36,8 @@ def read_peers(environ: Mapping[str, str]) -> dict[str, str]:
             f"{PEERS_VARIABLE} must be an object of service names and URLs", where="the environment"
         )
     return peers
+
+
+def read_child(environ: Mapping[str, str]) -> str | None:
+    """Return the name that the launcher gave this process, such as `inference.1`; None when run alone."""
+    return environ.get(CHILD_VARIABLE) or None

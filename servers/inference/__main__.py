@@ -42,9 +42,10 @@ def run(settings: InferenceSettings) -> int:
     """Serve until told to stop; return the exit code."""
     from servers.inference.assembly import build_service
     from servers.serve import run as serve
-    from servers.surroundings import read_peers
+    from servers.surroundings import read_child, read_peers
 
-    return serve(build_service(settings, read_peers(os.environ)), settings, default_ports=DEFAULT_PORTS)
+    service = build_service(settings, read_peers(os.environ), read_child(os.environ))
+    return serve(service, settings, default_ports=DEFAULT_PORTS)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,13 @@ from servers.telemetry import Telemetry
 NAME = "inference"
 
 
-def build_service(settings: InferenceSettings, peers: dict[str, str] | None = None) -> Service:
+def build_service(
+    settings: InferenceSettings, peers: dict[str, str] | None = None, child: str | None = None
+) -> Service:
     """Return the inference server for `settings`; nothing is loaded before its `start` runs.
 
-    `peers` maps the names of the stack's other services to their URLs, for `stats`.
+    For `stats`: `peers` maps the names of the stack's other services to their URLs, and `child` is what the
+    launcher calls this process, by which replicas that share a port are told apart.
     """
     version = read_version()
     readiness = Readiness()
@@ -38,7 +41,7 @@ def build_service(settings: InferenceSettings, peers: dict[str, str] | None = No
     service = Service(
         name=NAME,
         version=version,
-        commands=Handlers(worker, telemetry, settings).commands(),
+        commands=Handlers(worker, telemetry, settings, child).commands(),
         readiness=readiness,
         telemetry=telemetry,
         routes=door.routes(),

@@ -24,8 +24,15 @@ from servers.telemetry import Telemetry
 class Handlers:
     """One method per command, around one worker."""
 
-    def __init__(self, worker: EmbeddingWorker, telemetry: Telemetry, settings: InferenceSettings) -> None:
-        """Answer from `worker` within the limits of `settings`."""
+    def __init__(
+        self,
+        worker: EmbeddingWorker,
+        telemetry: Telemetry,
+        settings: InferenceSettings,
+        child: str | None = None,
+    ) -> None:
+        """Answer from `worker` within the limits of `settings`; `child` is this process's name in `stats`."""
+        self._child = child
         self._worker = worker
         self._telemetry = telemetry
         self._settings = settings
@@ -87,7 +94,8 @@ class Handlers:
         shared, worker = self._telemetry.snapshot(), self._worker.stats()
         latency_ms = {**shared["latency_ms"], **worker["latency_ms"]}
         device = worker["device"] or shared["device"]
-        return {"stats": {**shared, **worker, "latency_ms": latency_ms, "device": device}}
+        own = {"latency_ms": latency_ms, "device": device, "child": self._child}
+        return {"stats": {**shared, **worker, **own}}
 
 
 def choose_dimensions(info: ModelInfo, wanted: int | None, *, field_name: str = "config.dimensions") -> int:

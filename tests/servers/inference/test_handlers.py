@@ -21,7 +21,7 @@ from tests.servers.inference.clients import Client
 
 FIGURES = """
 service version pid port uptime_s phase device connections requests latency_ms
-queue peers model dimensions max_input_tokens backend dtype texts tokens batch
+queue peers model dimensions max_input_tokens backend dtype texts tokens batch dropped child
 """
 
 
