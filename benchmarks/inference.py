@@ -41,10 +41,12 @@ Measure = Callable[[System], dict[str, Any]]
 def main() -> None:
     """Measure, print, and write the results down."""
     options = _options()
+    # For everybody alike: on a machine that others use too, spinning OpenMP threads measure only themselves.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rounds: list[dict[str, Any]] = []
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-        rounds.append(dict(_round(options.seconds, options.infinity)))
+        rounds.append(dict(_said(_round(options.seconds, options.infinity))))
     result = {
         "machine": _described(),
         "rounds": rounds,
@@ -86,6 +88,12 @@ def _round(seconds: float, infinity_venv: Path | None) -> Iterator[tuple[str, An
     for backend in ("auto", "torch"):
         yield f"interactive {backend}", _beside_bulk(ours(backend), seconds)
         yield f"overload {backend}", overload.measure(backend, seconds)
+
+
+def _said(measurements: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    for name, figures in measurements:
+        print(f"{name}: {json.dumps(figures)}", file=sys.stderr, flush=True)
+        yield name, figures
 
 
 def _engine_rate(backend: str, seconds: float) -> dict[str, Any]:
