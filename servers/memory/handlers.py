@@ -97,7 +97,7 @@ class Handlers:
             weights=weights,
             half_life_ms=self._settings.half_life_ms,
         )
-        found = await self._memories.retrieve(search, request.wanted)
+        found = await self._memories.retrieve(search, request.wanted, request.match, request.query)
         return {
             "memories": [hit_object(hit, memory, weights, request.shown) for hit, memory in found.hits],
             "count": len(found.hits),

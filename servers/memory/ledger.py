@@ -16,6 +16,7 @@ from servers.memory.alterations import Alterations
 from servers.memory.group_commit import Diverged
 from servers.memory.index import VectorIndex
 from servers.memory.jobs import Alteration, DeleteJob, Draft, Job, Outcome, RestoreJob, StoreJob
+from servers.memory.keywords import KeywordIndex
 from servers.memory.novelty import Novelty
 from servers.memory.scoring import RankWeights, Rules
 from servers.memory.search import Neighbour, Search
@@ -36,12 +37,14 @@ class Ledger:
         rules: Rules,
         now_ms: Callable[[], int],
         most_memories: int | None = None,
+        keywords: KeywordIndex | None = None,
     ) -> None:
         self._store = store
         self._index = index
         self._rules = rules
         self._now_ms = now_ms
         self._most_memories = most_memories
+        self._keywords = keywords
         self._room = 0
         self._alterations = Alterations(rules, now_ms, self._nearest_other)
 
@@ -176,11 +179,19 @@ class Ledger:
                 if outcome.replaced:
                     self._index.replace(columns_of(outcome.replaced, len(outcome.replaced[0].vector)))
                 self._index.remove(outcome.removed_seqs)
+                self._show_words(outcome)
             visible, active = self._index.counts(self._now_ms(), self._rules.significance_threshold)
         except Exception as error:
             raise Diverged("committed memories could not be shown") from error
         for outcome in outcomes:
             outcome.visible, outcome.active = visible, active
+
+    def _show_words(self, outcome: Outcome) -> None:
+        if self._keywords is None:
+            return
+        changed = [*outcome.added, *outcome.revived, *outcome.replaced]
+        self._keywords.put((memory.seq, memory.text) for memory in changed)
+        self._keywords.remove(outcome.removed_seqs)
 
 
 def _repeated(known: Memory, wanted: Memory) -> Memory:

@@ -12,16 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+import numpy as np
+
 from servers.embedding.engine import ModelInfo
 from servers.embedding.worker import EmbeddingWorker
-from servers.errors import StoreOpening
+from servers.errors import InvalidRequest, StoreOpening
 from servers.memory.filters import EVERYTHING, Filter
 from servers.memory.group_commit import GroupCommit
 from servers.memory.index import VectorIndex
 from servers.memory.jobs import Job, Outcome
+from servers.memory.keywords import KeywordIndex, fuse, in_order
 from servers.memory.ledger import Ledger
 from servers.memory.metrics import CommitMetrics
-from servers.memory.search import Found, Hit, Search
+from servers.memory.search import Found, Hit, Match, Search
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
 from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Selected, Selection, Store
@@ -34,6 +37,8 @@ T = TypeVar("T")
 
 READ_THREADS: Final = 2
 """Searches and look-ups that run at once; torch itself spreads one search over the cores."""
+FUSED_DEPTH: Final = 100
+"""How far down the ranking by meaning is looked at when it is fused with the one by words."""
 ROWS_PER_STEP: Final = 4096
 """Memories read between two reports of progress while the index is built."""
 
@@ -74,6 +79,7 @@ class Memories:
         self._store: Store | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._index: VectorIndex | None = None
+        self._keywords: KeywordIndex | None = None
         self._writer: GroupCommit[Job, Outcome] | None = None
 
     async def start(self) -> None:
@@ -116,9 +122,14 @@ class Memories:
         """Have a change committed; returns once it is on the disk and shown to every search."""
         return await _opened(self._writer).submit(job, job.rows)
 
-    async def retrieve(self, search: Search, wanted: Filter) -> Retrieved:
-        """Search the index among what passes the filter, and read what was found from the store."""
-        return await self._read(lambda: self._retrieve(search, wanted))
+    async def retrieve(
+        self, search: Search, wanted: Filter, match: Match = "meaning", words: str = ""
+    ) -> Retrieved:
+        """Search among what passes the filter, by the search's vector, `words`, or both; read what was found.
+
+        Raises InvalidRequest for a search by words where they are not indexed.
+        """
+        return await self._read(lambda: self._retrieve(search, wanted, match, words))
 
     async def find_many(self, ids: Sequence[str]) -> dict[str, Memory]:
         """Return the memories of these ids that are neither deleted nor expired."""
@@ -180,7 +191,13 @@ class Memories:
             index.append(columns)
             done += len(columns.ids)
             self._readiness.enter("index", min(1.0, done / max(1, total)))
-        ledger = Ledger(store, index, self._settings.rules, self.now_ms, self._settings.max_memories)
+        if self._settings.keyword_search:
+            self._keywords = KeywordIndex()
+            for memories in store.read_all(None, ROWS_PER_STEP):
+                self._keywords.put((memory.seq, memory.text) for memory in memories)
+        ledger = Ledger(
+            store, index, self._settings.rules, self.now_ms, self._settings.max_memories, self._keywords
+        )
         self._index = index
         writer = GroupCommit(
             ledger.commit, queue_rows=self._settings.write_queue_rows, on_commit=self._metrics.record
@@ -189,14 +206,33 @@ class Memories:
         self._writer = writer
         log.info("%d memories are ready to be searched on %s", done, device)
 
-    def _retrieve(self, search: Search, wanted: Filter) -> Retrieved:
+    def _retrieve(self, search: Search, wanted: Filter, match: Match, words: str) -> Retrieved:
         store = _opened(self._store)
         if wanted != EVERYTHING:
             search = replace(search, allowed=store.matching(search.namespace, wanted))
-        found: Found = _opened(self._index).search(search)
+        index = _opened(self._index)
+        found = index.search(search) if match == "meaning" else self._by_words(index, search, match, words)
         memories = store.fetch([hit.seq for hit in found.hits])
         hits = [(hit, memories[hit.seq]) for hit in found.hits if hit.seq in memories]
         return Retrieved(hits, found.total, found.hidden)
+
+    def _by_words(self, index: VectorIndex, search: Search, match: Match, words: str) -> Found:
+        if self._keywords is None:
+            raise InvalidRequest(
+                "match: words are not indexed by this server; set its option keyword_search to true.",
+                details={"field": "match", "allowed": ["meaning"], "got": match},
+            )
+        holding = self._keywords.search(words)
+        allowed = np.array(sorted(holding), dtype=np.int64)
+        if search.allowed is not None:
+            allowed = np.intersect1d(allowed, search.allowed)
+        found = index.search(replace(search, allowed=allowed, offset=0, count=max(1, len(allowed))))
+        hits, total, hidden = in_order(found.hits, holding), found.total, found.hidden
+        if match == "both":
+            depth = max(search.offset + search.count, FUSED_DEPTH)
+            near = index.search(replace(search, offset=0, count=depth))
+            hits, total, hidden = fuse(near.hits, hits), near.total, near.hidden
+        return Found(hits[search.offset : search.offset + search.count], total, hidden)
 
 
 def _mark(info: ModelInfo) -> ModelMark:

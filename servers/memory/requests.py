@@ -21,7 +21,7 @@ from pydantic import (
 
 from servers.memory.filters import Filter, parse_filter
 from servers.memory.instants import instant_ms
-from servers.memory.search import Sort
+from servers.memory.search import Match, Sort
 
 DEFAULT_NAMESPACE: Final = "default"
 MAX_COUNT: Final = 1000
@@ -165,6 +165,7 @@ class RetrieveRequest(Filtered):
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET, strict=True)] = 0
     include: frozenset[Include] = frozenset()
     explain: Annotated[bool, Field(strict=True)] = False
+    match: Match = "meaning"
 
     @property
     def shown(self) -> frozenset[Include]:
@@ -175,6 +176,8 @@ class RetrieveRequest(Filtered):
     def _relevance_needs_a_query(self) -> Self:
         if self.sort == "relevance" and not self.query.strip():
             raise ValueError("sort: relevance needs a query")
+        if self.match != "meaning" and (not self.query.strip() or self.sort not in (None, "relevance")):
+            raise ValueError("match: words and both need a query, and bring their own order")
         return self
 
 

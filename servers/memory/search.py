@@ -18,6 +18,9 @@ significance: significance, timestamp, id. recent: timestamp, significance, id. 
 significance does.
 """
 
+Match = Literal["meaning", "words", "both"]
+"""What a query is compared by: vectors, the words themselves, or both, fused by rank."""
+
 
 @dataclass(frozen=True, slots=True)
 class Search:

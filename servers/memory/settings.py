@@ -29,6 +29,7 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
     store: SecretStr | None = Field(
         default=None, description="postgresql://user@host/database; None: SQLite in `path`"
     )
+    keyword_search: bool = Field(default=False, description="also index words, for `retrieve` with match")
     mcp: bool = Field(default=False, description="serve the Model Context Protocol at /mcp")
     significance_threshold: float = Field(
         default=0.7, ge=0, le=1, description="from here a memory counts as active"
