@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 _LOADING_CODES = frozenset({"model_loading", "store_opening"})
+_BUSY_CODES = frozenset({"overloaded"})
+"""Refused for want of room: whoever says so works, and more than enough."""
+
 _MAX_REPLY_BYTES = 4 * 1024 * 1024
 _MAX_BODY_BYTES = 16 * 1024
 
@@ -88,27 +91,15 @@ class Probe(Protocol):
 class WebSocketProbe:
     """Sends one request on a connection that it keeps, and reads its one reply."""
 
-    def __init__(
-        self, endpoint: Endpoint, request: Mapping[str, Any], canary: Mapping[str, Any] | None = None
-    ) -> None:
-        """Ask `request` (an envelope of protocol.md section 3, such as `{"type": "stats"}`).
-
-        `canary` is a second request that must succeed once before the child counts as well.
-        """
+    def __init__(self, endpoint: Endpoint, request: Mapping[str, Any]) -> None:
+        """Ask `request` (an envelope of protocol.md section 3, such as `{"type": "stats"}`)."""
         self._endpoint = endpoint
         self._request = request
-        self._canary = canary
         self._connection: ClientConnection | None = None
 
     async def check(self) -> Answer:
         """Ask; a broken exchange drops the connection, so that no reply is taken for another's."""
-        answer = await self._ask(self._request)
-        if isinstance(answer, Well) and self._canary is not None:
-            canary = await self._ask(self._canary)
-            if not isinstance(canary, Well):
-                return canary
-            self._canary = None
-        return answer
+        return await self._ask(self._request)
 
     async def close(self) -> None:
         """Say goodbye, and wait for the answer only as long as a healthy child needs for one."""
@@ -219,6 +210,8 @@ def _read_reply(kind: str, frame: str | bytes) -> Answer:
     if reply.get("status") == "success":
         stats = reply.get("stats")
         return _judge_stats(stats) if isinstance(stats, dict) else Well()
+    if reply.get("code") in _BUSY_CODES:
+        return Well()
     if reply.get("code") in _LOADING_CODES:
         return Loading(_text(reply.get("phase")), _progress(reply))
     return Failing(f"answers '{kind}' with an error: {_text(reply.get('error')) or 'no text'}")

@@ -7,8 +7,8 @@ doors of a built-in server with a token. Does not know rhythm, thresholds or sta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from launcher.children.canary import CanaryProbe
 from launcher.children.environment import fill_in
 from launcher.children.exec_probe import ExecProbe
 from launcher.children.parent import Parent
@@ -16,8 +16,9 @@ from launcher.children.probing import NotifyFacts, NotifyProbe
 from launcher.configuration.models import Service
 from launcher.probes import Endpoint, HttpProbe, Probe, TcpProbe, WebSocketProbe
 from launcher.spawning import SpawnRequest
+from launcher.tokens import read_token
 
-__all__ = ["build_probe", "probe_kind"]
+__all__ = ["build_probe", "probe_kind", "probe_limit_s"]
 
 _EVERYWHERE = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
 
@@ -32,7 +33,8 @@ def build_probe(
 ) -> Probe:
     """Return the probe of one generation; `environ` is the child's own.
 
-    Raises LookupError when the probe needs a port and the service has none.
+    Raises LookupError when the probe needs a port and the service has none, OSError or UnicodeError for a
+    token that cannot be read.
     """
     health = service.health
     kind = probe_kind(service)
@@ -48,14 +50,20 @@ def build_probe(
         return HttpProbe(endpoint, health.http or "/")
     if kind == "tcp":
         return TcpProbe(endpoint)
-    return WebSocketProbe(endpoint, {"type": health.websocket or "stats"}, health.canary)
+    probe = WebSocketProbe(endpoint, {"type": health.websocket or "stats"})
+    if health.canary is None:
+        return probe
+    asked = {"type": health.canary.type, "data": dict(health.canary.data)}
+    return CanaryProbe(probe, WebSocketProbe(endpoint, asked), health.canary, health.timeout_s)
+
+
+def probe_limit_s(service: Service) -> float:
+    """Return how long one check may take in all."""
+    canary = service.health.canary
+    return service.health.timeout_s + (0.0 if canary is None else canary.timeout_s)
 
 
 def _headers(service: Service) -> dict[str, str]:
-    """The token of a built-in server, read anew for each generation as the file may have changed."""
-    token = service.options.get("token")
-    token_file = service.options.get("token_file")
-    if not token and isinstance(token_file, str):
-        path = Path(token_file)
-        token = (path if path.is_absolute() else service.cwd / path).read_text(encoding="utf-8").strip()
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    """What opens the doors of a built-in server."""
+    token = read_token(service)
+    return {} if token is None else {"Authorization": f"Bearer {token}"}

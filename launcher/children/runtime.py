@@ -17,7 +17,7 @@ from pathlib import Path
 from launcher.children.diagnosing import HungChild
 from launcher.children.environment import ChildFacts, build_argv, build_environment, choose_cpus
 from launcher.children.gpu_use import ChildGpu, GpuGone, find_mismatch
-from launcher.children.probe import build_probe
+from launcher.children.probe import build_probe, probe_limit_s
 from launcher.children.senses import Senses
 from launcher.children.surroundings import LastExit, Surroundings
 from launcher.children.usage import Usage
@@ -193,14 +193,15 @@ class ChildRuntime:
             self._notify.session = pid
 
     def _start_probe(self) -> None:
-        health, port = self.service.health, self.prepared.port
+        service, port = self.service, self.prepared.port
         try:
-            probe = build_probe(self.service, port, self._environ, self.senses.facts, self.around.parent)
+            probe = build_probe(service, port, self._environ, self.senses.facts, self.around.parent)
         except (LookupError, OSError, ValueError) as error:
             self.senses.health.detail = f"cannot be probed: {error}"
             self.log.mark(self.senses.health.detail)
             return
-        self.senses.start_probe(probe, health.period_s, health.timeout_s, self.around.tasks, self.name)
+        rhythm = (service.health.period_s, probe_limit_s(service))
+        self.senses.start_probe(probe, *rhythm, self.around.tasks, self.name)
 
     def _exited(self, generation: int, status: ExitStatus, is_empty: bool) -> None:
         charge = self.life.charge
@@ -242,8 +243,7 @@ class ChildRuntime:
         self.around.tasks.create_task(wait(), name=f"vram of {self.name}")
 
     def _device_told(self, device: str) -> None:
-        text = find_mismatch(self.service, self.prepared.gpu, device)
-        if text is not None:
+        if text := find_mismatch(self.service, self.prepared.gpu, device):
             self._post(DeviceMismatched(self.life.generation, text))
 
     def _close_generation(self) -> None:

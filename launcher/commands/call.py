@@ -9,10 +9,9 @@ from typing import Any
 import click
 
 from launcher.commands.arguments import DURATION, complete_services
-from launcher.commands.server_connection import REPLY_TIMEOUT_S, Answer, open_server
+from launcher.commands.server_connection import REPLY_TIMEOUT_S, Answer, door_of, open_server
 from launcher.commands.status import check_services
 from launcher.control_client import fetch_status
-from launcher.errors import ActionFailed
 from launcher.invocation import Invocation
 
 # A vector is data for programs; on a terminal its first numbers tell enough.
@@ -41,13 +40,9 @@ def command(
     """
     document = fetch_status(invocation.config_path())
     check_services(document, [service])
-    url = document["services"][service].get("url")
-    if not url:
-        raise ActionFailed(
-            f"{service} has no address", hint="it is a command without a port; nothing can be sent to it"
-        )
+    door = door_of(invocation, document, service)
     request = {"type": kind, "data": request_data(words)}
-    with open_server(url) as connection:
+    with open_server(door) as connection:
         answer = connection.ask(request, timeout)
         invocation.output.data(reply_text(answer.reply, full=raw, terminal=sys.stdout.isatty()))
         invocation.output.note(time_split(connection.connect_ms, answer))

@@ -9,6 +9,7 @@ import click
 
 from launcher.commands.arguments import services_argument
 from launcher.commands.selftest_checks import CHECKS, Outcome, run_checks
+from launcher.commands.server_connection import door_of
 from launcher.commands.status import check_services
 from launcher.control_client import fetch_status
 from launcher.errors import ActionFailed
@@ -30,7 +31,7 @@ def command(invocation: Invocation, services: tuple[str, ...], as_json: bool) ->
     document = fetch_status(invocation.config_path())
     check_services(document, services)
     outcomes = []
-    for outcome in _outcomes(document, services):
+    for outcome in _outcomes(invocation, document, services):
         outcomes.append(outcome)
         if not as_json:
             invocation.output.data(outcome_line(outcome, ascii_only=invocation.output.is_ascii(sys.stdout)))
@@ -48,7 +49,9 @@ def command(invocation: Invocation, services: tuple[str, ...], as_json: bool) ->
     return 1 if failed else 0
 
 
-def _outcomes(document: Mapping[str, Any], services: tuple[str, ...]) -> Iterator[Outcome]:
+def _outcomes(
+    invocation: Invocation, document: Mapping[str, Any], services: tuple[str, ...]
+) -> Iterator[Outcome]:
     """Every check of every chosen service; one that is stopped fails at once, with its state as the
     reason.
     """
@@ -65,7 +68,7 @@ def _outcomes(document: Mapping[str, Any], services: tuple[str, ...]) -> Iterato
             ]
             yield Outcome(name, "ready", False, 0.0, "; ".join(reasons) or str(service.get("state")))
             continue
-        yield from run_checks(name, server, service["url"])
+        yield from run_checks(name, server, door_of(invocation, document, name))
 
 
 def outcome_line(outcome: Outcome, *, ascii_only: bool) -> str:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.commands.server_connection import Answer, open_server, readiness_text
+from launcher.commands.server_connection import Answer, Door, open_server, readiness_text
 from launcher.errors import ActionFailed
 
 LOCAL_PAGE = "http://localhost:8081"
 FOREIGN_PAGE = "https://foreign.example"
 NAMESPACE = "lucid-selftest"
 
-Check = Callable[[str], str]
+Check = Callable[[Door], str]
 
 
 @dataclass(frozen=True)
@@ -42,43 +42,43 @@ class Outcome:
         }
 
 
-def run_checks(service: str, server: str, url: str) -> Iterator[Outcome]:
+def run_checks(service: str, server: str, door: Door) -> Iterator[Outcome]:
     """Run the checks for a built-in server (`memory` or `inference`), one outcome at a time."""
     for name, check in CHECKS[server]:
         began = time.perf_counter()
         try:
-            detail, ok = check(url), True
+            detail, ok = check(door), True
         except ActionFailed as failure:
             detail, ok = str(failure), False
         yield Outcome(service, name, ok, (time.perf_counter() - began) * 1000, detail)
 
 
-def _connect(url: str) -> str:
-    with open_server(url) as connection:
+def _connect(door: Door) -> str:
+    with open_server(door) as connection:
         return f"handshake {connection.connect_ms:.1f} ms"
 
 
-def _stats(url: str) -> str:
-    with open_server(url) as connection:
-        stats = _payload(connection.ask({"type": "stats"}), url).get("stats")
+def _stats(door: Door) -> str:
+    with open_server(door) as connection:
+        stats = _payload(connection.ask({"type": "stats"}), door.url).get("stats")
     if not isinstance(stats, Mapping):
         raise ActionFailed("the reply to stats has no object 'stats'")
     return f"device {stats.get('device')}"
 
 
-def _round_trip(url: str) -> str:
+def _round_trip(door: Door) -> str:
     """Store a text nobody else has, find it by its meaning, delete it."""
     text = f"selftest {uuid.uuid4().hex}: the lighthouse keeper repairs the lamp"
     place = {"namespace": NAMESPACE}
-    with open_server(url) as connection:
-        stored = _payload(connection.ask({"type": "store", "data": {"text": text, **place}}), url)
+    with open_server(door) as connection:
+        stored = _payload(connection.ask({"type": "store", "data": {"text": text, **place}}), door.url)
         identity = stored.get("id")
         try:
             wanted = {"query": text, "count": 3, "min_significance": 0.0, **place}
-            found = _payload(connection.ask({"type": "retrieve", "data": wanted}), url)
+            found = _payload(connection.ask({"type": "retrieve", "data": wanted}), door.url)
         finally:
             deleted = connection.ask({"type": "delete", "data": {"ids": [identity], **place}})
-        _payload(deleted, url)
+        _payload(deleted, door.url)
     memories = [memory for memory in found.get("memories") or [] if memory.get("id") == identity]
     if not memories:
         raise ActionFailed(f"stored {identity}, but retrieve did not find it")
@@ -87,9 +87,9 @@ def _round_trip(url: str) -> str:
     return f"similarity {memories[0].get('similarity')}, deleted again"
 
 
-def _embeddings(url: str) -> str:
-    with open_server(url) as connection:
-        reply = _payload(connection.ask({"type": "embeddings", "data": {"text": "a lighthouse"}}), url)
+def _embeddings(door: Door) -> str:
+    with open_server(door) as connection:
+        reply = _payload(connection.ask({"type": "embeddings", "data": {"text": "a lighthouse"}}), door.url)
     vector = reply.get("embeddings")
     _check_vector(vector)
     if reply.get("dimensions") != len(vector or ()):
@@ -97,13 +97,13 @@ def _embeddings(url: str) -> str:
     return f"{len(vector or ())} dimensions, model {reply.get('model')}"
 
 
-def _process(url: str) -> str:
+def _process(door: Door) -> str:
     data = {
         "text": "who repairs the lamp?",
         "context": ["the keeper repairs the lamp", "bread is baked at dawn"],
     }
-    with open_server(url) as connection:
-        reply = _payload(connection.ask({"type": "process", "data": data}), url)
+    with open_server(door) as connection:
+        reply = _payload(connection.ask({"type": "process", "data": data}), door.url)
     _check_vector(reply.get("embeddings"))
     predictions = reply.get("predictions")
     if not isinstance(predictions, list) or len(predictions) != len(data["context"]):
@@ -111,29 +111,29 @@ def _process(url: str) -> str:
     return f"significance {reply.get('significance')}"
 
 
-def _bad_json(url: str) -> str:
-    with open_server(url) as connection:
+def _bad_json(door: Door) -> str:
+    with open_server(door) as connection:
         _expect_code(connection.ask_raw("{not json"), "invalid_json")
         connection.ask({"type": "stats"})
     return "refused, and the connection goes on"
 
 
-def _unknown_type(url: str) -> str:
-    with open_server(url) as connection:
+def _unknown_type(door: Door) -> str:
+    with open_server(door) as connection:
         _expect_code(connection.ask({"type": "selftest-nonsense"}), "unknown_command")
         connection.ask({"type": "stats"})
     return "refused, and the connection goes on"
 
 
-def _local_page(url: str) -> str:
-    with open_server(url, origin=LOCAL_PAGE) as connection:
-        _payload(connection.ask({"type": "stats"}), url)
+def _local_page(door: Door) -> str:
+    with open_server(door, origin=LOCAL_PAGE) as connection:
+        _payload(connection.ask({"type": "stats"}), door.url)
     return f"{LOCAL_PAGE} is served"
 
 
-def _foreign_page(url: str) -> str:
+def _foreign_page(door: Door) -> str:
     try:
-        with open_server(url, origin=FOREIGN_PAGE):
+        with open_server(door, origin=FOREIGN_PAGE):
             pass
     except ActionFailed as refusal:
         if "HTTP 403" in str(refusal):
@@ -142,10 +142,10 @@ def _foreign_page(url: str) -> str:
     raise ActionFailed(f"a page of {FOREIGN_PAGE} was let in")
 
 
-def _null_page(url: str) -> str:
+def _null_page(door: Door) -> str:
     """A page opened from a file may ask for stats and nothing else (protocol.md section 2)."""
-    with open_server(url, origin="null") as connection:
-        _payload(connection.ask({"type": "stats"}), url)
+    with open_server(door, origin="null") as connection:
+        _payload(connection.ask({"type": "stats"}), door.url)
         _expect_code(connection.ask({"type": "selftest-nonsense"}), "origin_null")
     return "stats only"
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import ClientConnection, connect
 
 from launcher.errors import ActionFailed
+from launcher.invocation import Invocation
 
 OPEN_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 60.0
@@ -63,17 +64,51 @@ class ServerConnection:
         return Answer(reply, (time.perf_counter() - began) * 1000)
 
 
+@dataclass(frozen=True)
+class Door:
+    """Where a server is asked, and the token that opens it; the token is never shown."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+
+def door_of(invocation: Invocation, document: Mapping[str, Any], service: str) -> Door:
+    """The door of a service of the running stack; its token comes from the config file, where it has one.
+
+    Raises ActionFailed for a service without an address or a token that cannot be read.
+    """
+    shown = document["services"][service]
+    if not shown.get("url"):
+        raise ActionFailed(
+            f"{service} has no address", hint="it is a command without a port; nothing can be sent to it"
+        )
+    if not shown.get("has_token"):
+        return Door(shown["url"])
+    from launcher.config import load_config
+    from launcher.tokens import read_token
+
+    config = load_config(invocation.config_path(), invocation.environ)
+    try:
+        return Door(shown["url"], read_token(config.services[service]))
+    except KeyError:
+        raise ActionFailed(f"{service} is no longer in the file that says where its token is") from None
+    except (OSError, UnicodeError) as error:
+        raise ActionFailed(f"the token of {service} cannot be read: {error}") from error
+
+
 @contextmanager
-def open_server(url: str, *, origin: str | None = None) -> Iterator[ServerConnection]:
-    """An open connection to `url`, as a page of `origin` would make it, or as a plain program without one.
+def open_server(door: Door, *, origin: str | None = None) -> Iterator[ServerConnection]:
+    """An open connection through `door`, as a page of `origin` would make it, or as a plain program without.
 
     Raises ActionFailed with the reason that the server itself gives, when there is one.
     """
+    url = door.url
     began = time.perf_counter()
     try:
         # No proxy: the servers are on this machine, whatever the environment says about the world.
         connection = connect(
             url,
+            additional_headers={} if door.token is None else {"Authorization": f"Bearer {door.token}"},
             origin=origin,  # type: ignore[arg-type] # a NewType over str
             proxy=None,
             compression=None,

@@ -127,6 +127,13 @@ def _check_health(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
         )
 
 
+def _check_canary(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    kind = keys.health.kind or ("websocket" if keys.server else None)
+    if keys.health.canary is not None and kind != "websocket":
+        text = "goes beside a websocket probe only; add  websocket: stats  or leave it out"
+        yield draft.problem_at_key(text, "health", "canary")
+
+
 def _check_values(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
     if keys.command and keys.options:
         yield draft.problem(
@@ -160,6 +167,7 @@ def _is_written(draft: Draft, *location: str) -> bool:
 _CHECKS: tuple[tuple[Callable[[Draft, ServiceKeys], Iterator[YamlProblem]], frozenset[str]], ...] = (
     (_check_replicas, frozenset({"port", "server", "replicas", "gpu"})),
     (_check_health, frozenset({"port", "server", "health"})),
+    (_check_canary, frozenset({"server", "health"})),
     (_check_values, frozenset({"command", "options", "vram", "gpu", "inherit_sockets", "port", "server"})),
     (_check_backoff, frozenset({"restart"})),
     (_check_host, frozenset({"server", "host", "options"})),

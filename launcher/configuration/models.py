@@ -37,6 +37,7 @@ __all__ = [
     "AutoGpu",
     "AutoPort",
     "Backoff",
+    "Canary",
     "Dependency",
     "FixedPort",
     "Gpu",
@@ -155,6 +156,15 @@ class Limits(_Model):
     open_files: int | None = Field(None, ge=16, le=1_073_741_824, description="Open file descriptors.")
 
 
+class Canary(_Model):
+    """A real, tiny request, asked from time to time beside the probe; it fails when it is refused or late."""
+
+    type: str = Field(min_length=1, max_length=64, description="The request's type.")
+    data: Mapping[str, Any] = Field(default_factory=dict, description="The request's data.")
+    period_s: Duration = Field(10.0, alias="period", ge=0.01, description="From one canary to the next.")
+    timeout_s: Duration = Field(2.0, alias="timeout", ge=0.01, description="The canary's latency budget.")
+
+
 class Health(_Model):
     """How a child is asked whether it works: one kind of probe, and when its answers count.
 
@@ -174,8 +184,8 @@ class Health(_Model):
     startup_budget_s: Duration = Field(
         120.0, alias="startup_budget", ge=0.01, description="The longest start without any progress."
     )
-    canary: Mapping[str, Any] | None = Field(
-        None, description="A request ({type, data}) that must succeed for the child to count as ready."
+    canary: Canary | None = Field(
+        None, description="A real request that must succeed, for a child whose checks are green but dead."
     )
 
     @property

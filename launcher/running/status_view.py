@@ -21,6 +21,7 @@ from launcher.snapshot import (
     ServiceDocument,
     shape_service,
 )
+from launcher.tokens import needs_token
 
 __all__ = ["view_child", "view_gpus", "view_service"]
 
@@ -43,7 +44,7 @@ def view_service(service: Service, stack: Stack, now: float) -> ServiceDocument:
         depends_on=service.conditions,
         notes=list(dict.fromkeys(notes)),
         settings=stack.settings(service.name),
-        has_token=bool(service.options.get("token") or service.options.get("token_file")),
+        has_token=needs_token(service),
     )
 
 

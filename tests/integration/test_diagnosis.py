@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,36 @@ def hang(stack: SupervisedStack, child: str) -> Document:
     """Stop the child's process, and return its document once the next generation is ready."""
     os.kill(stack.wait_state(child, "ready")["pid"], signal.SIGSTOP)
     return stack.wait_state(child, "ready", generation=2)
+
+
+GREEN_BUT_DEAD = """
+import json, os, pathlib
+from websockets.sync.server import serve
+
+def talk(connection):
+    for frame in connection:
+        kind = json.loads(frame)["type"]
+        if kind == "stats" or not pathlib.Path("dead").exists():
+            connection.send(json.dumps({"status": "success", "type": kind, "stats": {}}))
+
+serve(talk, "127.0.0.1", int(os.environ["PORT"])).serve_forever()
+"""
+
+
+def test_a_service_that_is_green_but_dead_is_found(stack: SupervisedStack) -> None:
+    """`stats` goes on being answered while real work is not: that is unhealthy."""
+    (stack.folder / "green.py").write_text(GREEN_BUT_DEAD)
+    canary = "canary: {type: work, period: 50ms, timeout: 200ms}"
+    health = f"health: {{websocket: stats, period: 50ms, failures: 2, {canary}}}"
+    command = f"command: [{sys.executable}, green.py], host: 127.0.0.1, port: auto"
+    stack.write(f"  a: {{{command}, {health}, restart: {{policy: never}}}}\n")
+    stack.start()
+    stack.wait_state("a", "ready")
+    (stack.folder / "dead").touch()
+    failed = stack.wait_state("a", "failed")
+    assert (failed["last_exit"]["reason"], failed["generation"]) == ("unhealthy", 1)
+    assert "not the canary 'work' within 0.2 s (2 of 2 in a row)" in failed["reason"]
+    assert Path(failed["last_exit"]["diagnosis"]).exists()
 
 
 @pytest.mark.stack

@@ -24,6 +24,7 @@ class ServerDouble:
         self.received: list[Reply] = []
         self.stored: dict[str, str] = {}
         self.lets_everybody_in = False
+        self.token: str | None = None
         self._server = serve(self._serve, "127.0.0.1", 0, process_request=self._door, compression=None)
         port = self._server.socket.getsockname()[1]
         self.url = f"ws://127.0.0.1:{port}"
@@ -38,6 +39,8 @@ class ServerDouble:
     def _door(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.path == "/readyz":
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, '{"phase": "load-model"}')
+        if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
+            return connection.respond(HTTPStatus.FORBIDDEN, "unauthorized")
         origin = request.headers.get("Origin", "")
         if "foreign" in origin and not self.lets_everybody_in:
             return connection.respond(HTTPStatus.FORBIDDEN, "foreign origin")

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from launcher.commands.selftest_checks import CHECKS
 from tests.launcher.commands.conftest import Run
 from tests.launcher.commands.server_double import ServerDouble, failure
 from tests.launcher.control_double import ControlDouble, all_ready, child, service, status
+
+TOKEN = "open-sesame-0123456789"
 
 
 @pytest.fixture
@@ -86,6 +89,36 @@ def test_a_closed_port_says_why(control: ControlDouble, server: ServerDouble, ru
     assert done.code == 1
     assert server.url in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.fixture
+def guarded(server: ServerDouble, control: ControlDouble, project: Path) -> ServerDouble:
+    """The same server behind a token that stands in a file beside config.yaml."""
+    server.token = TOKEN
+    (project / "token").write_text(f"{TOKEN}\n")
+    keys = "server: memory, options: {token_file: token}"
+    other = f"server: inference, options: {{token: {TOKEN}}}"
+    (project / "config.yaml").write_text(f"services:\n  memory: {{{keys}}}\n  inference: {{{other}}}\n")
+    for name in ("memory", "inference"):
+        control.document["services"][name]["has_token"] = True
+    return server
+
+
+def test_the_token_opens_the_door_and_is_not_shown(guarded: ServerDouble, run: Run) -> None:
+    """`call` and `selftest` read it where the service's settings say, and tell nobody."""
+    called = run("call", "memory", "stats")
+    tested = run("selftest")
+    assert (called.code, tested.code) == (0, 0), called.err + tested.out
+    assert TOKEN not in called.out + called.err + tested.out + tested.err
+
+
+def test_a_token_that_cannot_be_read_is_said(guarded: ServerDouble, run: Run, project: Path) -> None:
+    """With the file's name, before anything is sent."""
+    (project / "token").unlink()
+    outcome = run("call", "memory", "stats")
+    assert outcome.code == 1
+    assert "the token of memory cannot be read" in outcome.err
+    assert guarded.received == []
 
 
 def test_selftest_passes_and_leaves_nothing(server: ServerDouble, run: Run) -> None:

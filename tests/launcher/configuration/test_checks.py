@@ -38,6 +38,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         ("command: [x], restart: {backoff: {max: 1ms}}", "shorter than the first"),
         ("server: memory, host: 0.0.0.0", "set a token"),
         ("command: [x], depends_on: {a: ready}", "cannot depend on itself"),
+        ("command: [x], port: 1, health: {http: /, canary: {type: x}}", "goes beside a websocket probe only"),
         ("command: [x], depends_on: {a: {condition: ready, restart: true}}", "cannot depend on itself"),
     ],
 )
