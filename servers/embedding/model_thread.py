@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from servers.embedding.batching import Backlog, padded_tokens
@@ -164,7 +165,9 @@ class ModelThread:
         with self._changed:
             while not self._is_closing:
                 now = self._loop.time()
-                taken = self._take(now)
+                # What cannot be ready in time even alone is not begun either.
+                soonest = now + self._pace.batch_seconds(1)
+                taken = self._backlog.take(partial(self._budget, now), partial(_is_wanted, soonest))
                 # Two entries of one shared text may be in the same batch; one of them stands for both.
                 batch = [text for text in taken if text.shared.take()]
                 if batch:
@@ -173,17 +176,12 @@ class ModelThread:
                     self._changed.wait()
             return []
 
-    def _take(self, now: float) -> list[QueuedText]:
-        # What cannot be ready in time even alone is not begun either.
-        soonest = now + self._pace.batch_seconds(1)
-        return self._backlog.take(lambda bulk: self._budget(bulk, now), lambda text: text.is_wanted(soonest))
-
-    def _budget(self, bulk: bool, now: float) -> int:
+    def _budget(self, now: float, bulk: bool) -> int:
         return self._pace.budget_tokens(int(self._ceiling), bulk=bulk, now=now)
 
     def _compute(self, engine: Engine, batch: list[QueuedText]) -> FinishedBatch:
         started_at = self._busy_since = self._loop.time()
-        budget = self._budget(batch[0].bulk, started_at)
+        budget = self._budget(started_at, batch[0].bulk)
         computed = forward_isolated(engine, [text.tokens for text in batch])
         if len(computed.failures) == len(batch):
             _prove_alive(engine, computed)
@@ -235,3 +233,7 @@ def _prove_alive(engine: Engine, computed: Computed) -> None:
     canary = forward_isolated(engine, engine.tokenize(WARMUP_TEXTS[:1]))
     if canary.failures:
         raise EngineBroken("nothing can be computed any more") from computed.failures[0]
+
+
+def _is_wanted(soonest: float, text: QueuedText) -> bool:
+    return text.is_wanted(soonest)

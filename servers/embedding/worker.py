@@ -15,10 +15,11 @@ from prometheus_client import CollectorRegistry
 from servers.embedding.desk import Desk
 from servers.embedding.embedded import Embedded, Priority, Timing
 from servers.embedding.engine import Engine, EngineBroken, ModelInfo, OnPhase
+from servers.embedding.intake import Intake
 from servers.embedding.loading import load_engine
 from servers.embedding.meter import Meter
 from servers.embedding.model_thread import FinishedBatch, LoadAbandoned, ModelThread
-from servers.embedding.pending import PendingRequest, QueuedText
+from servers.embedding.pending import PendingRequest
 from servers.embedding.tokenizing import TokenizingStage
 from servers.errors import (
     DeadlineExceeded,
@@ -123,18 +124,23 @@ class EmbeddingWorker:
         `ModelLoading`, `ShuttingDown`, and `InternalError` when the model cannot embed one of the texts
         (`details.text` says which) or has died.
         """
-        engine = self._ready_engine()
+        info = self._ready_engine().info
         request = PendingRequest(
             texts,
-            engine.info.dimensions,
+            info.dimensions,
             normalize=normalize,
             truncate=truncate,
             bulk=priority == "bulk" or len(texts) > INTERACTIVE_TEXTS,
             client=client,
             deadline=deadline,
         )
+        await self._answered(request, info.max_input_tokens)
+        return self._embedded(request)
+
+    async def _answered(self, request: PendingRequest, max_tokens: int) -> None:
+        """Return when every vector of `request` is there; whatever happens, nothing of it is left behind."""
         try:
-            self._desk.enter(request, engine.info.max_input_tokens, self._tokens_per_s)
+            self._desk.enter(request, max_tokens, self._tokens_per_s)
             await self._computed(request)
         except RequestError as error:
             self._meter.count_dropped(error.code)
@@ -145,7 +151,6 @@ class EmbeddingWorker:
             raise
         finally:
             self._desk.leave(request)
-        return self._embedded(request)
 
     def _ready_engine(self) -> Engine:
         if self._failure is not None:
@@ -157,7 +162,6 @@ class EmbeddingWorker:
         return self._engine
 
     async def _computed(self, request: PendingRequest) -> None:
-        """Return when every vector of `request` is there."""
         assert self._stage is not None, "an engine exists, so its threads do"
         self._stage.put(request)
         if request.deadline is None:
@@ -186,30 +190,10 @@ class EmbeddingWorker:
             timing,
         )
 
-    def on_tokenized(self, request: PendingRequest) -> None:
-        """Note a request's true size; called on a tokenizer thread."""
-        request.queued_at = self._loop.time()
-        self._desk.note_tokens(request)
-
-    def on_tokens(self, entries: Sequence[QueuedText]) -> None:
-        """Queue texts; called on a tokenizer thread."""
-        assert self._thread is not None, "an engine exists, so its thread does"
-        self._thread.put(entries)
-
-    def on_refused(self, request: PendingRequest, error: Exception) -> None:
-        """Answer a request whose texts cannot be tokenised as asked; called on a tokenizer thread."""
-        self._loop.call_soon_threadsafe(self._refuse, request, error)
-
-    def _refuse(self, request: PendingRequest, error: Exception) -> None:
-        if not isinstance(error, RequestError):
-            incident = uuid4().hex[:12]
-            logger.error("the tokenizer has failed (incident %s)", incident, exc_info=error)
-            error = InternalError(incident, "The text could not be tokenised")
-        request.fail(error)
-
     def on_loaded(self, engine: Engine, tokens_per_s: float | None) -> None:
         """Take the loaded engine over; called by the model thread through the loop."""
-        self._stage = TokenizingStage(engine, self)
+        assert self._thread is not None, "it is the caller"
+        self._stage = TokenizingStage(engine, Intake(self._desk, self._thread, self._loop))
         self._engine = engine
         self._tokens_per_s = tokens_per_s
         if not self._loaded.done():
