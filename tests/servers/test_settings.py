@@ -37,7 +37,7 @@ def test_argv_beats_environment_beats_defaults() -> None:
     }
     settings = read_settings(BothSettings, ["--port", "3", "--set", "drain_s=1.5"], environ)
     assert (settings.port, settings.host, settings.drain_s) == (3, "127.0.0.1", 1.5)
-    assert (settings.model, settings.device, settings.backend) == ("m", "cpu", "torch")
+    assert (settings.model, settings.device, settings.backend) == ("m", "cpu", "auto")
     assert read_settings(BothSettings, [], {}).model == "all-MiniLM-L6-v2"
     assert read_settings(BothSettings, [], environ).port == 2
 

@@ -9,7 +9,7 @@ import pytest
 from servers.embedding.debug_engine import DebugEngine
 from servers.embedding.engine import Engine, Vectors
 from servers.embedding.graph_loading import load_graph_engine
-from servers.embedding.probes import PROBES
+from servers.embedding.measuring import probe_vectors
 from servers.embedding.selection import Wanted
 from servers.embedding.variants import CPU_VARIANTS, REFERENCE, Variant
 from servers.embedding.vectors import normalise
@@ -115,7 +115,7 @@ def test_a_text_s_vector_does_not_depend_on_its_batch(
 def reference(exported: Wanted) -> Vectors:
     """The probe texts' vectors from torch in float32."""
     loaded = load(REFERENCE, exported)
-    vectors = embedded(loaded, list(PROBES))
+    vectors = probe_vectors(loaded)
     loaded.close()
     return vectors
 
@@ -129,7 +129,7 @@ def test_vectors_are_as_near_to_the_reference_as_the_number_format_allows(
         assert engine.info.backend == "debug"
         return
     assert (engine.info.backend, engine.info.dtype) == (variant.backend, variant.dtype)
-    cosines = (embedded(engine, list(PROBES)) * request.getfixturevalue("reference")).sum(axis=1)
+    cosines = (probe_vectors(engine) * request.getfixturevalue("reference")).sum(axis=1)
     assert cosines.min() >= LEAST_COSINE.get(variant, 0.999999)
 
 
