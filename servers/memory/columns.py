@@ -3,16 +3,20 @@
 It decides how the columns lie in memory and when a row becomes visible; it does not know what is searched.
 One thread writes; any number read, each through a `View` taken once. A view never changes its length, so a
 reader is not disturbed by appends; only the marks of deleted rows change under it, one byte at a time.
+Vectors, by far the largest part, lie in blocks that never move, so growing copies none of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from servers.memory.codes import Codes, Coding, Float32Coding
+from servers.memory.places import Places
 from servers.memory.store.base import Columns
 
 if TYPE_CHECKING:
@@ -20,19 +24,31 @@ if TYPE_CHECKING:
 
 FIRST_CAPACITY: Final = 1024
 """Rows for which room is made at first; it doubles whenever it is used up."""
+BLOCK_ROWS: Final = 1 << 16
+"""Rows of one block of vectors; their scores for a batch of queries still fit the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`vectors` float32 (block rows, d) from row `start` on, and the codes of the same rows."""
+
+    start: int
+    vectors: torch.Tensor
+    codes: Codes
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The first `rows` rows: unit vectors float32 (rows, d), and beside them one value per row.
+    """The first `rows` rows: unit vectors in `blocks`, and beside them one value per row.
 
     `namespaces` (int32) are codes, `significances` float64, times int64 in epoch ms, `alive` is False for
-    deleted rows. `ids` may be longer than `rows`.
+    deleted rows; `marked` changes whenever a row was marked. `ids` and the blocks may be longer than `rows`.
     """
 
     rows: int
+    marked: int
     ids: list[str]
-    vectors: torch.Tensor
+    blocks: tuple[Block, ...]
     namespaces: torch.Tensor
     significances: torch.Tensor
     timestamps_ms: torch.Tensor
@@ -40,78 +56,127 @@ class View:
     seqs: torch.Tensor
     alive: torch.Tensor
 
+    def vectors_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the vectors (len(rows), d) of these rows, in their order."""
+        size, dimensions = self.blocks[0].vectors.shape
+        found = np.empty((len(rows), dimensions), dtype=np.float32)
+        owners = rows // size
+        for owner in np.unique(owners).tolist():
+            here = owners == owner
+            vectors = self.blocks[owner].vectors
+            if vectors.device.type == "cpu":
+                found[here] = vectors.numpy()[rows[here] - owner * size]
+            else:
+                found[here] = vectors[(rows[here] - owner * size).tolist()].cpu().numpy()
+        return found
+
 
 class TensorColumns:
     """Preallocated columns on one torch device; append at the tail, mark as deleted, never move."""
 
-    def __init__(self, dimensions: int, device: str = "cpu", capacity: int = FIRST_CAPACITY) -> None:
+    def __init__(
+        self,
+        dimensions: int,
+        device: str = "cpu",
+        capacity: int = FIRST_CAPACITY,
+        *,
+        coding: Coding | None = None,
+        block_rows: int = BLOCK_ROWS,
+    ) -> None:
         # torch takes seconds to import: only a process that really searches pays for it.
         import torch
 
         self._torch = torch
         self._device = torch.device(device)
         self._dimensions = dimensions
+        self._coding = coding or Float32Coding()
+        self._block_rows = block_rows
         self._ids: list[str] = []
-        self._rows: dict[int, int] = {}
-        self._codes: dict[str, int] = {}
+        self._places = Places()
+        self._namespaces: dict[str, int] = {}
+        self._blocks: tuple[Block, ...] = ()
         self._tensors = self._allocate(max(1, capacity))
+        self._marked = 0
+        self.reserve(1)
         self.view = self._view(0)
 
     def code_of(self, namespace: str) -> int | None:
         """Return the number that stands for a namespace in `View.namespaces`, None if nothing is in it."""
-        return self._codes.get(namespace)
+        return self._namespaces.get(namespace)
+
+    def rows_of(self, seqs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the rows of those of these seqs that have one, in the order of the seqs; repeats stay."""
+        rows = self._places.find(seqs)
+        return rows[rows >= 0]
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows` more, so that the next `append` of so many cannot fail for want of memory."""
-        needed = self.view.rows + rows
+        filled = len(self._ids)
+        needed = filled + rows
+        while len(self._blocks) * self._block_rows < needed:
+            shape = (self._block_rows, self._dimensions)
+            vectors = self._torch.empty(shape, dtype=self._torch.float32, device=self._device)
+            start = len(self._blocks) * self._block_rows
+            self._blocks = (*self._blocks, Block(start, vectors, self._coding.block(vectors)))
         capacity = len(self._tensors["seqs"])
         if needed <= capacity:
             return
         larger = self._allocate(max(needed, 2 * capacity))
         for name, tensor in self._tensors.items():
-            larger[name][: self.view.rows] = tensor[: self.view.rows]
+            larger[name][:filled] = tensor[:filled]
         self._tensors = larger
-        self.view = self._view(self.view.rows)
+        self._places.reserve(len(larger["seqs"]))
+        self.view = self._view(filled)
 
     def append(self, columns: Columns) -> None:
         """Add rows at the tail; readers see all of them at once, or none."""
-        added = len(columns.ids)
-        if not added:
-            return
-        self.reserve(added)
-        end = self._write(columns)
-        self.view = self._view(end)
+        if columns.ids:
+            self.reserve(len(columns.ids))
+            self.view = self._view(self._write(columns))
 
     def replace(self, columns: Columns) -> None:
         """Add rows in place of those of the same seqs: a reader sees all of the old ones or all new ones."""
         self.reserve(len(columns.ids))
-        old = [self._rows[seq] for seq in columns.seqs.tolist() if seq in self._rows]
+        old = self.rows_of(columns.seqs)
         end = self._write(columns)
         # The marks are shared with the views that readers hold, so they are copied, not changed.
         alive = self._tensors["alive"].clone()
-        alive[self._torch.tensor(old, dtype=self._torch.int64, device=self._device)] = False
+        alive[self._torch.from_numpy(old).to(self._device)] = False
         self._tensors["alive"] = alive
+        self._marked += 1
         self.view = self._view(end)
+
+    def mark(self, seqs: list[int], *, alive: bool) -> list[int]:
+        """Mark rows as deleted or alive again; returns the seqs that have no row here."""
+        rows = self._places.find(np.array(seqs, dtype=np.int64))
+        known = rows[rows >= 0]
+        if len(known):
+            self._tensors["alive"][self._torch.from_numpy(known).to(self._device)] = alive
+            self._marked += 1
+            self.view = self._view(self.view.rows)
+        return [seq for seq, row in zip(seqs, rows.tolist(), strict=True) if row < 0]
 
     def _write(self, columns: Columns) -> int:
         start, end = self.view.rows, self.view.rows + len(columns.ids)
         for name, values in self._arrays(columns).items():
             self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
+        units = self._torch.from_numpy(unit(columns.vectors)).to(self._device)
+        for block, first, last in self._parts(start, end):
+            part = units[block.start + first - start : block.start + last - start]
+            block.vectors[first:last] = part
+            block.codes.write(first, part)
         self._ids += columns.ids
-        self._rows.update(zip(columns.seqs.tolist(), range(start, end), strict=True))
+        self._places.add(columns.seqs, start)
         return end
 
-    def mark(self, seqs: list[int], *, alive: bool) -> list[int]:
-        """Mark rows as deleted or alive again; returns the seqs that have no row here."""
-        known = [self._rows[seq] for seq in seqs if seq in self._rows]
-        if known:
-            self._tensors["alive"][self._torch.tensor(known, device=self._device)] = alive
-        return [seq for seq in seqs if seq not in self._rows]
+    def _parts(self, start: int, end: int) -> Iterator[tuple[Block, int, int]]:
+        """The blocks that hold the rows from `start` to `end`, each with the first and last of them in it."""
+        for block in self._blocks[start // self._block_rows : -(-end // self._block_rows)]:
+            yield block, max(0, start - block.start), min(self._block_rows, end - block.start)
 
     def _arrays(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
-        codes = [self._codes.setdefault(namespace, len(self._codes)) for namespace in columns.namespaces]
+        codes = [self._namespaces.setdefault(name, len(self._namespaces)) for name in columns.namespaces]
         return {
-            "vectors": unit(columns.vectors),
             "namespaces": np.array(codes, dtype=np.int32),
             "significances": columns.significances,
             "timestamps_ms": columns.timestamps_ms,
@@ -129,15 +194,13 @@ class TensorColumns:
             "seqs": self._torch.int64,
             "alive": self._torch.bool,
         }
-        tensors = {
+        return {
             name: self._torch.zeros(capacity, dtype=kind, device=self._device) for name, kind in kinds.items()
         }
-        shape = (capacity, self._dimensions)
-        tensors["vectors"] = self._torch.zeros(shape, dtype=self._torch.float32, device=self._device)
-        return tensors
 
     def _view(self, rows: int) -> View:
-        return View(rows, self._ids, **{name: tensor[:rows] for name, tensor in self._tensors.items()})
+        columns = {name: tensor[:rows] for name, tensor in self._tensors.items()}
+        return View(rows, self._marked, self._ids, self._blocks, **columns)
 
 
 def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -1,31 +1,42 @@
 """Exact search over all memories on a torch device: similarity, significance, recency, filters in one pass.
 
-It decides which memories match and in which order; it does not know texts, disks or the wire. The scan in
-float32 only picks candidates, with a margin wider than its rounding error; their scores are then computed
-again in float64, so that results and ties are the same on every device and equal to a plain sort (no
-approximate index is involved).
+It decides which memories match and in which order; it does not know texts, disks or the wire. A fast pass
+over short codes (`servers.memory.first_pass`) certifies which rows can be among the best; the scores of
+those are then computed again in float64, so that results and ties are the same on every device and equal to
+a plain sort (no approximate index is involved).
 """
 
 from __future__ import annotations
 
-import heapq
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from servers.memory import scoring
-from servers.memory.columns import TensorColumns, View, unit
-from servers.memory.scoring import RankWeights
-from servers.memory.search import Found, Hit, Neighbour, Search
+from servers.memory.codes import Mode, choose_coding
+from servers.memory.columns import BLOCK_ROWS, TensorColumns, View, unit
+from servers.memory.first_pass import Ask, Candidates, FirstPass
+from servers.memory.lens import Kind, Lens, Lenses
+from servers.memory.ranking import column, cosines, rank_by_columns, rank_by_relevance
+from servers.memory.search import Found, Neighbour, Search
 from servers.memory.store.base import Columns
 
 if TYPE_CHECKING:
     import torch
 
-NEAREST_CELLS: Final = 1 << 24
-"""Most similarities held at once while neighbours are looked for (64 MiB of float32)."""
+BATCH: Final = 32
+"""Queries that one pass serves; more make its scores outgrow the processor's cache."""
+DEEPEST_SHARED: Final = 1024
+"""Searches that want more rows than this get a pass of their own."""
+MOST_TESTED: Final = 64
+"""Candidates whose exact similarity is computed to find the nearest of them."""
+INDISTINGUISHABLE: Final = 1e-6
+"""What a neighbour may lack to a cosine of 1 and still count as nothing new, whatever else there is."""
+SELECTIVE: Final = 16
+"""Filters that let through less than one row in so many are searched by gathering those rows."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -33,14 +44,30 @@ Rows = npt.NDArray[np.int64]
 class VectorIndex:
     """The searchable columns of a store, rebuilt at start and kept in step by the one thread that commits.
 
-    `append`, `remove`, `revive` and `reserve` are called by that thread; everything else by any.
+    `append`, `replace`, `remove`, `revive` and `reserve` are called by that thread; everything else by any.
+    `mode` forces a coding instead of the best one for this machine; see `servers.memory.codes`.
     """
 
-    def __init__(self, dimensions: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        dimensions: int,
+        device: str = "cpu",
+        *,
+        mode: Mode | None = None,
+        block_rows: int = BLOCK_ROWS,
+    ) -> None:
         import torch  # seconds of import time, see TensorColumns
 
         self._torch = torch
-        self._columns = TensorColumns(dimensions, device)
+        coding = choose_coding(device, dimensions, mode)
+        self.mode: Mode = coding.mode
+        self._columns = TensorColumns(dimensions, device, coding=coding, block_rows=block_rows)
+        self._lenses = Lenses(torch, self._columns)
+        self._first_pass = FirstPass(torch, coding, device)
+
+    def close(self) -> None:
+        """Let go of the threads; nothing may be called afterwards."""
+        self._first_pass.close()
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows` more before their commit, so that what is committed can always be shown."""
@@ -56,7 +83,8 @@ class VectorIndex:
 
     def remove(self, seqs: Sequence[int]) -> None:
         """Hide these memories from every search that begins after this call; unknown ones are already."""
-        self._columns.mark(list(seqs), alive=False)
+        if seqs:
+            self._columns.mark(list(seqs), alive=False)
 
     def revive(self, columns: Columns) -> None:
         """Show memories again that were removed, now or in an earlier run of the process."""
@@ -67,150 +95,175 @@ class VectorIndex:
 
     def counts(self, now_ms: int, threshold: float) -> tuple[int, int]:
         """Return how many memories are visible, and how many of them reach the significance `threshold`."""
-        view = self._columns.view
-        visible = view.alive & (view.expires_at_ms > now_ms)
-        return int(visible.sum()), int((visible & (view.significances >= threshold)).sum())
+        _, lens = self._lenses.look(Kind(None, threshold), now_ms)
+        return lens.total + lens.hidden, lens.total
 
     def nearest(
         self, vectors: npt.NDArray[np.float32], namespaces: Sequence[str], now_ms: int
     ) -> list[Neighbour | None]:
         """Return, for every row of `vectors`, the nearest visible memory of its namespace (None: none is)."""
-        view = self._columns.view
         found: list[Neighbour | None] = [None] * len(vectors)
         units = unit(vectors)
-        step = max(1, NEAREST_CELLS // max(1, view.rows))
         for namespace in dict.fromkeys(namespaces):
             places = [place for place, name in enumerate(namespaces) if name == namespace]
-            for start in range(0, len(places), step):
-                part = places[start : start + step]
-                neighbours = self._nearest_of(view, units[part], namespace, now_ms)
-                for place, neighbour in zip(part, neighbours, strict=True):
+            view, lens = self._lenses.look(Kind(namespace), now_ms)
+            if not lens.total:
+                continue
+            for start in range(0, len(places), BATCH):
+                part = places[start : start + BATCH]
+                for place, neighbour in zip(part, self._nearest_of(view, lens, units[part]), strict=True):
                     found[place] = neighbour
         return found
 
     def search(self, search: Search) -> Found:
         """Return one page of the memories that match, in the order that `search.sort` says."""
-        view = self._columns.view
-        visible = self._visible(view, search)
-        matches = visible & (view.significances >= search.min_significance)
-        total = int(matches.sum())
+        return self.search_many([search])[0]
+
+    def search_many(self, searches: Sequence[Search]) -> list[Found]:
+        """Return what `search` would for each; searches of one kind share the passes over the memories."""
+        found: list[Found | None] = [None] * len(searches)
+        shared: dict[tuple[object, ...], list[int]] = {}
+        for place, search in enumerate(searches):
+            deepest = search.offset + search.count
+            if search.sort != "relevance" or search.allowed is not None or deepest > DEEPEST_SHARED:
+                found[place] = self._search_alone(search)
+            else:
+                shared.setdefault((_kind(search), search.weights.relevance), []).append(place)
+        for places in shared.values():
+            for start in range(0, len(places), BATCH):
+                part = places[start : start + BATCH]
+                for place, one in zip(part, self._search_shared([searches[p] for p in part]), strict=True):
+                    found[place] = one
+        return [one for one in found if one is not None]
+
+    def _search_shared(self, searches: Sequence[Search]) -> list[Found]:
+        """The answers to searches by relevance of one kind, without filters, in one pass."""
+        view, lens = self._lenses.look(_kind(searches[0]), max(search.now_ms for search in searches))
+        if any(search.now_ms < lens.made_ms for search in searches):
+            return [self._search_alone(search) for search in searches]
+        if not lens.total:
+            return [Found([], 0, lens.hidden) for _ in searches]
+        wanted = [min(search.offset + search.count, lens.total) for search in searches]
+        found = self._first_pass.candidates(view, self._ask(view, lens, searches, max(wanted)))
+        ranked = rank_by_relevance(view, searches, [candidates.rows for candidates in found], wanted)
+        return [
+            Found(hits[search.offset :], lens.total, lens.hidden)
+            for search, hits in zip(searches, ranked, strict=True)
+        ]
+
+    def _search_alone(self, search: Search) -> Found:
+        """The answer to any search."""
+        view, lens = self._lenses.look(_kind(search), search.now_ms)
+        total, hidden, bias = lens.total, lens.hidden, lens.bias[: view.rows]
+        rows: Rows | None = None
+        if search.allowed is not None:
+            rows, hidden = self._allowed_rows(view, search)
+            total = len(rows)
         wanted = min(search.offset + search.count, total)
-        hidden = int(visible.sum()) - total
         if wanted <= search.offset:
             return Found([], total, hidden)
-        if search.sort == "relevance" and search.query is not None:
-            rows = self._relevant_rows(view, search, search.query, matches, wanted)
+        if search.sort != "relevance":
+            rows = _numpy((bias > -math.inf).nonzero().squeeze(1)) if rows is None else rows
+            hits = rank_by_columns(view, search, rows, wanted)
         else:
-            keys = [view.significances, view.timestamps_ms]
-            rows = self._top_rows(
-                view, keys if search.sort == "significance" else keys[::-1], matches, wanted
-            )
-        return Found(self._ranked(view, search, rows)[search.offset : wanted], total, hidden)
+            if rows is None or total * SELECTIVE > view.rows:
+                ask = self._ask(view, lens, [search], wanted)
+                ask = ask if rows is None else replace(ask, bias=self._only(rows, bias))
+                rows = self._first_pass.candidates(view, ask)[0].rows
+            (hits,) = rank_by_relevance(view, [search], [rows], [wanted])
+        return Found(hits[search.offset :], total, hidden)
 
-    def _visible(self, view: View, search: Search) -> torch.Tensor:
-        visible = view.alive & (view.expires_at_ms > search.now_ms) & self._is_in(view, search.namespace)
-        if search.allowed is not None:
-            allowed = self._torch.from_numpy(search.allowed).to(view.seqs.device)
-            visible = visible & self._torch.isin(view.seqs, allowed)
-        return visible
+    def _allowed_rows(self, view: View, search: Search) -> tuple[Rows, int]:
+        """The rows that match a search with a filter, and how many more its significance hides."""
+        assert search.allowed is not None, "only a filter allows"
+        rows = np.unique(self._columns.rows_of(search.allowed))
+        rows = rows[rows < view.rows]
+        code = self._columns.code_of(search.namespace)
+        visible = column(view.alive, rows) & (column(view.expires_at_ms, rows) > search.now_ms)
+        visible &= column(view.namespaces, rows) == (-1 if code is None else code)
+        rows = rows[visible]
+        matching = column(view.significances, rows) >= search.min_significance
+        return rows[matching], int((~matching).sum())
 
-    def _relevant_rows(
-        self, view: View, search: Search, query: npt.NDArray[np.float32], matches: torch.Tensor, wanted: int
-    ) -> Rows:
-        weights = search.weights
-        direction = self._torch.from_numpy(unit(query[None])[0]).to(view.vectors.device)
-        ages = (search.now_ms - view.timestamps_ms).clamp_(min=0).to(self._torch.float32)
-        bias = ages.mul_(-1.0 / search.half_life_ms).exp2_().mul_(weights.recency)
-        bias.add_(view.significances.to(self._torch.float32), alpha=weights.significance)
-        scores = self._torch.addmv(bias, view.vectors, direction, alpha=weights.relevance)
-        scores.masked_fill_(~matches, -self._torch.inf)
-        least = self._torch.topk(scores, wanted, sorted=False).values.min()
-        enough = (scores >= least - _margin(view.vectors.shape[1], weights)) & matches
-        return _numpy(enough.nonzero().squeeze(1))
+    def _only(self, rows: Rows, bias: torch.Tensor) -> torch.Tensor:
+        """The bias at these rows, minus infinity elsewhere."""
+        masked = self._torch.full_like(bias, -math.inf)
+        places = self._torch.from_numpy(rows).to(bias.device)
+        masked[places] = bias[places]
+        return masked
 
-    def _top_rows(self, view: View, keys: Sequence[torch.Tensor], among: torch.Tensor, wanted: int) -> Rows:
-        """The `wanted` first rows by the keys, each descending, then by id; in no particular order."""
-        rows = among.nonzero().squeeze(1)
-        chosen: list[Rows] = []
-        for key in keys:
-            if wanted >= len(rows):
-                break
-            values = key[rows]
-            least = self._torch.topk(values, wanted, sorted=False).values.min()
-            above = rows[values > least]
-            chosen.append(_numpy(above))
-            rows, wanted = rows[values == least], wanted - len(above)
-        tied = _numpy(rows)
-        if wanted < len(tied):
-            tied = np.array(heapq.nsmallest(wanted, tied.tolist(), key=view.ids.__getitem__), dtype=np.int64)
-        return np.concatenate([*chosen, tied])
-
-    def _ranked(self, view: View, search: Search, rows: Rows) -> list[Hit]:
-        where = self._torch.from_numpy(rows).to(view.seqs.device)
-        significances, timestamps, seqs = (
-            _numpy(column[where]).tolist() for column in (view.significances, view.timestamps_ms, view.seqs)
+    def _ask(self, view: View, lens: Lens, searches: Sequence[Search], wanted: int) -> Ask:
+        weights, device = searches[0].weights, view.alive.device
+        queries = np.stack([search.query for search in searches if search.query is not None])
+        return Ask(
+            units=self._torch.from_numpy(unit(queries)).to(device),
+            relevance=weights.relevance,
+            bias=lens.bias[: view.rows],
+            bias_scale=weights.significance + weights.recency,
+            drift=max(lens.drift(search.now_ms) for search in searches),
+            wanted=wanted,
         )
-        similarities: list[float] | list[None] = [None] * len(rows)
-        if search.query is not None:
-            similarities = _cosines(_numpy(view.vectors[where]), search.query)
-        ranked: list[tuple[tuple[float, float, float, str], Hit]] = []
-        for row, seq, significance, timestamp, similarity in zip(
-            rows.tolist(), seqs, significances, timestamps, similarities, strict=True
-        ):
-            recency = scoring.recency(search.now_ms - timestamp, search.half_life_ms)
-            if search.sort == "relevance":
-                score = scoring.rank(similarity or 0.0, significance, recency, search.weights)
-                first = -score
-            else:
-                score = significance if search.sort == "significance" else recency
-                first = -significance if search.sort == "significance" else -timestamp
-            hit = Hit(seq, score, similarity, significance, recency)
-            ranked.append(((first, -significance, -timestamp, view.ids[row]), hit))
-        ranked.sort(key=lambda pair: pair[0])
-        return [hit for _, hit in ranked]
 
-    def _nearest_of(
-        self, view: View, units: npt.NDArray[np.float32], namespace: str, now_ms: int
-    ) -> list[Neighbour | None]:
-        if not view.rows:
-            return [None] * len(units)
-        visible = view.alive & (view.expires_at_ms > now_ms) & self._is_in(view, namespace)
-        bias = self._torch.zeros(view.rows, dtype=self._torch.float32, device=view.vectors.device)
-        bias.masked_fill_(~visible, -self._torch.inf)
-        directions = self._torch.from_numpy(units).to(view.vectors.device)
-        best = self._torch.addmm(bias, directions, view.vectors.T).max(dim=1)
-        rows = _numpy(best.indices)
-        candidates = _numpy(view.vectors[best.indices])
-        found: list[Neighbour | None] = []
-        for row, similarity, candidate, direction in zip(
-            rows.tolist(), _numpy(best.values).tolist(), candidates, units, strict=True
-        ):
-            if similarity == -np.inf:
-                found.append(None)
-                continue
-            (exact,) = _cosines(candidate[None], direction)
-            found.append(Neighbour(exact, view.ids[row]))
-        return found
+    def _nearest_of(self, view: View, lens: Lens, units: npt.NDArray[np.float32]) -> list[Neighbour]:
+        """The nearest row that the lens shows to each of these; it shows one at least."""
+        directions = self._torch.from_numpy(units).to(view.alive.device)
+        bias = lens.bias[: view.rows]
+        candidates = self._first_pass.candidates(view, Ask(directions, 1.0, bias, 0.0, 0.0, 1))
+        tested = [_likeliest(one) for one in candidates]
+        best = _best_of(view, [rows for rows, _ in tested], units)
+        unsure = [
+            place
+            for place, (_, others) in enumerate(tested)
+            if best[place][1] < min(others, 1.0 - INDISTINGUISHABLE)
+        ]
+        if unsure:
+            rows = self._nearest_in_float32(view, directions[unsure], bias)
+            for place, found in zip(unsure, _best_of(view, rows[:, None], units[unsure]), strict=True):
+                best[place] = max(best[place], found, key=lambda pair: pair[1])
+        return [Neighbour(similarity, view.ids[row]) for row, similarity in best]
 
-    def _is_in(self, view: View, namespace: str) -> torch.Tensor:
-        code = self._columns.code_of(namespace)
-        return view.namespaces == (-1 if code is None else code)
+    def _nearest_in_float32(self, view: View, directions: torch.Tensor, bias: torch.Tensor) -> Rows:
+        """The row of the highest float32 similarity to each direction, where very many are almost alike."""
+        best = self._torch.full((len(directions),), -math.inf, device=bias.device)
+        rows = self._torch.zeros(len(directions), dtype=self._torch.int64, device=bias.device)
+        for block in view.blocks:
+            here = bias[block.start : block.start + len(block.vectors)]
+            if len(here):
+                scores = self._torch.addmm(here, directions, block.vectors[: len(here)].T).max(dim=1)
+                rows = self._torch.where(scores.values > best, scores.indices + block.start, rows)
+                best = self._torch.maximum(best, scores.values)
+        return _numpy(rows)
 
 
-def _margin(dimensions: int, weights: RankWeights) -> float:
-    # Twice the worst rounding error of a float32 dot product of unit vectors and of the sums around it
-    # (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-    scale = weights.relevance + weights.significance + weights.recency
-    return 2.0 * (dimensions + 8) * 2.0**-24 * scale
+def _kind(search: Search) -> Kind:
+    if search.sort != "relevance":
+        return Kind(search.namespace, search.min_significance)
+    weights = search.weights
+    half_life_ms = search.half_life_ms if weights.recency else 1.0
+    return Kind(
+        search.namespace, search.min_significance, weights.significance, weights.recency, half_life_ms
+    )
 
 
-def _cosines(vectors: npt.NDArray[np.float32], query: npt.NDArray[np.float32]) -> list[float]:
-    """The cosines of unit vectors (n, d) to a query of any length, in float64."""
-    wide = query.astype(np.float64)
-    wide /= np.sqrt((wide * wide).sum())
-    # A sum per row, not a matrix product: its rounding does not depend on how many rows there are.
-    products: list[float] = np.clip((vectors.astype(np.float64) * wide).sum(axis=1), -1.0, 1.0).tolist()
-    return products
+def _likeliest(candidates: Candidates) -> tuple[Rows, float]:
+    """The rows worth testing for the nearest, and the highest similarity that one of the others may have."""
+    if len(candidates.rows) <= MOST_TESTED:
+        return candidates.rows, -math.inf
+    order = np.argpartition(-candidates.upper, MOST_TESTED)
+    return np.sort(candidates.rows[order[:MOST_TESTED]]), float(candidates.upper[order[MOST_TESTED]])
+
+
+def _best_of(
+    view: View, rows: Sequence[Rows] | Rows, units: npt.NDArray[np.float32]
+) -> list[tuple[int, float]]:
+    """Of the rows for each of the units, the one of the highest cosine (the first of several), and it."""
+    counts = [len(some) for some in rows]
+    similarities = cosines(view.vectors_of(np.concatenate(rows)), units.repeat(counts, axis=0))
+    best = []
+    for some, mine in zip(rows, np.split(similarities, np.cumsum(counts)[:-1]), strict=True):
+        place = int(mine.argmax())
+        best.append((int(some[place]), float(mine[place])))
+    return best
 
 
 def _numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:

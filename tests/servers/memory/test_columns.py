@@ -15,7 +15,23 @@ def test_a_view_is_not_disturbed_by_appends() -> None:
     columns.append(columns_of([make_memory(f"m{i}", seq=i) for i in range(2, 50)], DIMENSIONS))
     assert (early.rows, len(early.seqs), columns.view.rows) == (1, 1, 49)
     assert columns.view.seqs.tolist() == list(range(1, 50))
-    assert np.array_equal(early.vectors[0].numpy(), columns.view.vectors[0].numpy())
+    first = np.array([0])
+    assert np.array_equal(early.vectors_of(first), columns.view.vectors_of(first))
+
+
+def test_vectors_are_found_in_every_block() -> None:
+    """Rows asked for in any order come in that order, whichever blocks hold them; no block ever moves."""
+    columns = TensorColumns(DIMENSIONS, block_rows=256)
+    memories = [make_memory(f"m{i}", seq=i + 1) for i in range(600)]
+    columns.append(columns_of(memories[:100], DIMENSIONS))
+    place = columns.view.blocks[0].vectors.data_ptr()
+    columns.append(columns_of(memories[100:], DIMENSIONS))
+    rows = np.array([599, 0, 256, 255, 512, 0])
+    assert np.array_equal(
+        columns.view.vectors_of(rows), unit(np.stack([memories[row].vector for row in rows]))
+    )
+    assert columns.view.blocks[0].vectors.data_ptr() == place
+    assert columns.rows_of(np.array([600, 1, 601, 300])).tolist() == [599, 0, 299]
 
 
 def test_reserved_room_is_used_in_place() -> None:
@@ -23,9 +39,9 @@ def test_reserved_room_is_used_in_place() -> None:
     columns = TensorColumns(DIMENSIONS, capacity=1)
     columns.append(columns_of([make_memory("first", seq=1000)], DIMENSIONS))
     columns.reserve(100)
-    place = columns.view.vectors.data_ptr()
+    place = columns.view.seqs.data_ptr()
     columns.append(columns_of([make_memory(f"m{i}", seq=i) for i in range(1, 101)], DIMENSIONS))
-    assert columns.view.vectors.data_ptr() == place
+    assert columns.view.seqs.data_ptr() == place
 
 
 def test_a_mark_shows_in_views_taken_before() -> None:

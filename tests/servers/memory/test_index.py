@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from servers.memory.codes import Mode
 from servers.memory.index import VectorIndex
 from servers.memory.scoring import RankWeights
 from servers.memory.search import Search
@@ -99,7 +100,8 @@ searches = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@pytest.mark.parametrize("mode", ["int8", "float32"])
+@settings(deadline=None, max_examples=100)
 @given(
     batches=st.lists(st.lists(memories, max_size=15), max_size=4),
     deleted=st.sets(st.integers(1, 40)),
@@ -107,10 +109,10 @@ searches = st.builds(
     search=searches,
 )
 def test_a_search_equals_a_plain_sort(
-    batches: Sequence[Sequence[Memory]], deleted: set[int], revived: set[int], search: Search
+    mode: Mode, batches: Sequence[Sequence[Memory]], deleted: set[int], revived: set[int], search: Search
 ) -> None:
     """After any appends, deletions and revivals, every page is the one that sorting everything gives."""
-    index = VectorIndex(DIMENSIONS)
+    index = VectorIndex(DIMENSIONS, mode=mode)
     kept: list[Memory] = []
     for batch in batches:
         numbered = [replace(memory, seq=len(kept) + place) for place, memory in enumerate(batch, start=1)]
@@ -135,11 +137,14 @@ def _counts(model: Model) -> tuple[int, int]:
     return len(visible), sum(memory.significance >= 0.5 for memory in visible)
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.parametrize("mode", ["int8", "float32"])
+@settings(deadline=None, max_examples=40)
 @given(known=st.lists(memories, max_size=20), seeds=st.lists(st.integers(0, 9), min_size=1, max_size=5))
-def test_the_nearest_is_the_most_similar_visible_one(known: list[Memory], seeds: list[int]) -> None:
+def test_the_nearest_is_the_most_similar_visible_one(
+    mode: Mode, known: list[Memory], seeds: list[int]
+) -> None:
     """The neighbour of a vector has the highest cosine in its namespace; an empty namespace has none."""
-    index = VectorIndex(DIMENSIONS)
+    index = VectorIndex(DIMENSIONS, mode=mode)
     numbered = [replace(memory, seq=place) for place, memory in enumerate(known, start=1)]
     index.append(columns_of(numbered, DIMENSIONS))
     vectors = np.stack([make_vector(str(seed)) for seed in seeds])
@@ -159,7 +164,8 @@ def test_the_nearest_is_the_most_similar_visible_one(known: list[Memory], seeds:
             assert cosine(similarities[neighbour.id], vector) == pytest.approx(best, abs=1e-6)
 
 
-def test_many_rows_are_ranked_exactly() -> None:
+@pytest.mark.parametrize("mode", ["int8", "float32"])
+def test_many_rows_are_ranked_exactly(mode: Mode) -> None:
     """Thousands of nearly equal scores come in the order of their float64 values."""
     rng = np.random.default_rng(7)
     base = rng.normal(size=384)
@@ -167,7 +173,7 @@ def test_many_rows_are_ranked_exactly() -> None:
         make_memory(f"m{i:05}", vector=(base + 1e-4 * rng.normal(size=384)).astype(np.float32), seq=i + 1)
         for i in range(5000)
     ]
-    index = VectorIndex(384)
+    index = VectorIndex(384, mode=mode, block_rows=1024)
     index.append(columns_of(near, 384))
     search = Search("default", NOW_MS, count=50, sort="relevance", query=base.astype(np.float32))
     expected, _, _ = Model(near, set()).expected(replace(search))

@@ -1,0 +1,233 @@
+"""Vectors as short codes for the first pass of a search, with a bound on what the codes get wrong.
+
+It decides how a block of unit vectors is encoded, how queries meet the codes, and how far such a score may
+be from the true one; it does not know filters, ranks or which rows are shown. The bound turns the fast pass
+into a certificate: a row whose upper bound stays below the k-th best lower bound cannot be among the first k.
+
+Derivation, for a row x = c·s + r (integers c, step s, remainder r) and a query q = u·t + e, both of length 1:
+x·q = s·t·(c·u) + (c·s)·e + r·q, hence |x·q - s·t·(c·u)| <= (1 + |r|)·|e| + |r| by Cauchy and Schwarz. The
+lengths |r| are measured when a row is written (the largest of each chunk is kept), |e| when a query comes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK_ROWS: Final = 256
+"""Rows that share one bound, and of which only the best score is looked at before the threshold is known."""
+PIECE_ROWS: Final = 2048
+"""Rows encoded at once, so that the intermediate values stay in the processor's cache."""
+FEWEST_QUERIES: Final = 4
+"""The packed kernel takes less time for so many queries than for fewer."""
+UNIT_ROUNDOFF: Final = 2.0**-24
+"""Of float32 (Higham, Accuracy and Stability of Numerical Algorithms, section 2.1)."""
+
+Mode = Literal["int8", "float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Queries (m, d) of length 1 as the codes of one mode want them.
+
+    `errors` (m,) is |e| of each, `largest` the largest component; `codes` and `step` belong to the mode.
+    """
+
+    units: torch.Tensor
+    codes: torch.Tensor
+    errors: torch.Tensor
+    step: float
+    largest: float
+
+
+class Codes(Protocol):
+    """The codes of one block; written by one thread, read by any. Scores come from rows already written."""
+
+    remainders: torch.Tensor
+    """The largest |r| of every chunk of the block, float32 (chunks,)."""
+
+    def write(self, start: int, units: torch.Tensor) -> None:
+        """Encode unit vectors float32 (n, d) as the rows from `start` on."""
+
+    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
+        """Return `relevance` times every similarity, plus `bias` (n,), for the first n rows: (m, n)."""
+
+
+class Coding(Protocol):
+    """One way to encode, for blocks and queries alike."""
+
+    @property
+    def mode(self) -> Mode:
+        """Its name."""
+
+    def block(self, vectors: torch.Tensor) -> Codes:
+        """Return the codes for a block whose vectors (rows, d) will be written beside them."""
+
+    def encode(self, units: torch.Tensor) -> Queries:
+        """Return queries (m, d) of length 1, encoded."""
+
+    def slack(self, queries: Queries, relevance: float, bias_scale: float) -> float:
+        """Bound the rounding error of `Codes.scores`, for biases up to `bias_scale`."""
+
+
+class Int8Coding:
+    """8-bit integers, a step per row; products of integers are exact, so only the remainders count.
+
+    For processors that multiply bytes into 32-bit sums (`is_exact`). The kernels are those of oneDNN in
+    torch: a packed block serves the products at the speed at which its bytes come from memory.
+    """
+
+    mode: Final[Mode] = "int8"
+
+    def __init__(self) -> None:
+        import torch  # seconds of import time: only a process that searches pays for it
+
+        self._torch = torch
+
+    def block(self, vectors: torch.Tensor) -> Codes:
+        """Return empty codes of a block."""
+        return _Int8Codes(self._torch, *vectors.shape)
+
+    def encode(self, units: torch.Tensor) -> Queries:
+        """Return the queries as integers -127…127 with one step for all of them."""
+        largest = float(units.abs().max())
+        step = largest / 127 or 1.0
+        codes = (units / step).round_()
+        errors = (codes * step - units).norm(dim=1)
+        return Queries(units, codes.to(self._torch.int8), errors, step, largest)
+
+    def slack(self, queries: Queries, relevance: float, bias_scale: float) -> float:
+        """Bound eight roundings of terms that hold the shift by 128 of the packed kernel, at their largest.
+
+        The shift adds 128·t·s·sum(c), in size at most 128·t·sqrt(d)·|c·s|, where 127·t is the largest
+        component of the queries.
+        """
+        shifted = 4 * queries.largest * math.sqrt(queries.units.shape[1])
+        return 16 * UNIT_ROUNDOFF * (relevance * (1 + shifted) + bias_scale)
+
+    def is_exact(self, dimensions: int) -> bool:
+        """Try the kernels on the largest products of vectors of so many dimensions.
+
+        Some processors saturate the sums, some builds of torch lack the kernels, and `_int_mm` of torch
+        2.13 answers with whatever was in the memory where there is one dimension.
+        """
+        torch = self._torch
+        try:
+            codes = _Int8Codes(torch, CHUNK_ROWS, dimensions)
+            signs = torch.tensor([1.0, -1.0]).repeat(CHUNK_ROWS // 2)[:, None]
+            rows = signs * torch.ones(CHUNK_ROWS, dimensions)
+            queries = self.encode(torch.ones(1, dimensions))
+            codes.write(0, rows[:-1])
+            raw = codes.scores(queries, 1.0, torch.zeros(CHUNK_ROWS - 1))
+            codes.write(CHUNK_ROWS - 1, rows[-1:])
+            packed = codes.scores(queries, 1.0, torch.zeros(CHUNK_ROWS))
+        except (AttributeError, RuntimeError):
+            return False
+        expected = rows.sum(dim=1)[None]
+        return bool(torch.allclose(raw, expected[:, :-1]) and torch.allclose(packed, expected))
+
+
+class _Int8Codes:
+    """One block: plain integers while it grows, packed for the fast kernel once it is full."""
+
+    def __init__(self, torch: Any, rows: int, dimensions: int) -> None:
+        self._torch = torch
+        self._plain: Any = torch.empty(rows, dimensions, dtype=torch.int8)
+        self._packed: torch.Tensor | None = None
+        self._steps = torch.zeros(rows)
+        self._shifts = torch.zeros(rows)
+        self._no_shift = torch.zeros(rows, dtype=torch.int32)
+        self.remainders: torch.Tensor = torch.zeros(-(-rows // CHUNK_ROWS))
+
+    def write(self, start: int, units: torch.Tensor) -> None:
+        """Encode these rows; the last row of the block packs it."""
+        for first in range(0, len(units), PIECE_ROWS):
+            self._write_piece(start + first, units[first : first + PIECE_ROWS])
+        if start + len(units) == len(self._steps):
+            self._packed = self._torch.ops.onednn.qlinear_prepack(self._plain, None)
+            self._plain = None  # last: a reader that finds it gone finds the packed codes
+
+    def _write_piece(self, start: int, units: torch.Tensor) -> None:
+        steps = units.abs().amax(dim=1).div_(127)
+        steps.masked_fill_(steps == 0, 1.0)
+        codes = (units / steps[:, None]).round_()
+        place = slice(start, start + len(units))
+        self._plain[place] = codes.to(self._torch.int8)
+        self._steps[place] = steps
+        self._shifts[place] = codes.sum(dim=1) * steps * 128
+        remainders = codes.mul_(steps[:, None]).sub_(units).norm(dim=1)
+        chunks = self._torch.arange(start, start + len(units)) // CHUNK_ROWS
+        self.remainders.scatter_reduce_(0, chunks, remainders, "amax")
+
+    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
+        """Return the scores of the first len(bias) rows."""
+        scale, rows = queries.step * relevance, len(bias)
+        plain = self._plain
+        if plain is not None:
+            products = self._torch._int_mm(queries.codes, plain[:rows].T).to(self._torch.float32)
+            plainly: torch.Tensor = products.mul_(self._steps[:rows] * scale).add_(bias)
+            return plainly
+        codes = queries.codes.to(self._torch.int16) + 128
+        if len(codes) < FEWEST_QUERIES:
+            codes = self._torch.nn.functional.pad(codes, (0, 0, 0, FEWEST_QUERIES - len(codes)))
+        bias = self._torch.sub(bias, self._shifts[:rows], alpha=scale)
+        if rows < len(self._steps):
+            bias = self._torch.nn.functional.pad(bias, (0, len(self._steps) - rows))
+        found: torch.Tensor = self._torch.ops.onednn.qlinear_pointwise(
+            codes.to(self._torch.uint8), scale, 0, self._packed, self._steps, self._no_shift, bias,
+            1.0, 0, self._torch.float32, "none", [], "",
+        )  # fmt: skip
+        return found[: len(queries.codes), :rows]
+
+
+class Float32Coding:
+    """No codes: the vectors themselves, on any device; only rounding stands between a score and the truth."""
+
+    mode: Final[Mode] = "float32"
+
+    def __init__(self) -> None:
+        import torch
+
+        self._torch = torch
+
+    def block(self, vectors: torch.Tensor) -> Codes:
+        """Return a scorer of the block's own vectors."""
+        return _Float32Codes(self._torch, vectors)
+
+    def encode(self, units: torch.Tensor) -> Queries:
+        """Return the queries as they are."""
+        return Queries(units, units, units.new_zeros(len(units)), 1.0, 1.0)
+
+    def slack(self, queries: Queries, relevance: float, bias_scale: float) -> float:
+        """Bound a float32 dot product of unit vectors and the sums around it (Higham, section 3.1)."""
+        return (queries.units.shape[1] + 8) * UNIT_ROUNDOFF * (relevance + bias_scale)
+
+
+class _Float32Codes:
+    def __init__(self, torch: Any, vectors: torch.Tensor) -> None:
+        self._torch = torch
+        self._vectors = vectors
+        chunks = -(-len(vectors) // CHUNK_ROWS)
+        self.remainders: torch.Tensor = torch.zeros(chunks, device=vectors.device)
+
+    def write(self, start: int, units: torch.Tensor) -> None:
+        """Nothing is encoded."""
+
+    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
+        """Return the scores of the first len(bias) rows."""
+        found: torch.Tensor = self._torch.addmm(
+            bias, queries.units, self._vectors[: len(bias)].T, alpha=relevance
+        )
+        return found
+
+
+def choose_coding(device: str, dimensions: int, wanted: Mode | None = None) -> Coding:
+    """Return the fastest coding that is right on this machine; `wanted` asks for one and is not checked."""
+    if wanted == "float32" or (wanted is None and device != "cpu"):
+        return Float32Coding()
+    int8 = Int8Coding()
+    return int8 if wanted == "int8" or int8.is_exact(dimensions) else Float32Coding()

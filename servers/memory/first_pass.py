@@ -1,0 +1,207 @@
+"""The first pass of a search: which rows could be among the best, certified by the codes' error bounds.
+
+It decides what may be left out; it does not compute exact scores. Every score s of the pass comes with a
+bound e such that the true score lies in s - e … s + e. The k-th highest s - e over any set of rows is a
+threshold that at least k rows reach for certain, so every row with s + e below it is out. To find it without
+sorting all rows, only the best row of each chunk is looked at; that can only make it too low, never too
+high. Where k is not small against the number of chunks, every row is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from servers.memory.codes import CHUNK_ROWS, Coding, Queries
+from servers.memory.columns import Block, View
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNKS_PER_WANTED: Final = 4
+"""With fewer chunks than this per wanted row, the best of each chunk would say too little."""
+ROUNDING: Final = 1.001
+"""Widens the measured remainders by more than the rounding error of measuring them, up to 8192 dimensions."""
+HELD_SCORES: Final = 1 << 20
+"""Scores of one span of blocks, unless one block has more: 4 MiB stay in the processor's cache."""
+SPANS_PER_THREAD: Final = 4
+"""A thread that is held up leaves its share to the others, in pieces of this size."""
+ALONE_ROWS: Final = 8192
+"""Up to here handing the work to other threads costs more than it saves."""
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Queries of length 1 (m, d) that share `relevance` and `bias` (float32, one per row, -inf: hidden).
+
+    `wanted` rows are looked for, one at least; true biases may differ from `bias` by `drift`, and none but
+    -inf is larger than `bias_scale`.
+    """
+
+    units: torch.Tensor
+    relevance: float
+    bias: torch.Tensor
+    bias_scale: float
+    drift: float
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rows that may be among the wanted ones, with the highest score that each may have."""
+
+    rows: Rows
+    upper: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One pass: what is asked, the queries' codes, the error bound of every query and chunk."""
+
+    ask: Ask
+    queries: Queries
+    errors: torch.Tensor
+    by_chunk: bool
+
+
+class FirstPass:
+    """Finds the candidates with one coding, on several threads that share the blocks; `close` ends them.
+
+    The threads split a pass once, by blocks. Inside an operation of torch, by contrast, every one of its
+    threads waits for the slowest at every step, which costs most where other work wants the cores too.
+    """
+
+    def __init__(self, torch: Any, coding: Coding, device: str = "cpu") -> None:
+        self._torch = torch
+        self._coding = coding
+        self._threads = torch.get_num_threads() if device == "cpu" else 0
+        self._executor = _lone_threads(torch, self._threads) if self._threads else None
+
+    def close(self) -> None:
+        """End the threads; nothing may be asked afterwards."""
+        if self._executor is not None:
+            self._executor.shutdown()
+
+    def candidates(self, view: View, ask: Ask) -> list[Candidates]:
+        """Return the candidates of every query, all rows of `view` considered; it must have some."""
+        work = self._prepared(view, ask)
+        spans = deque(self._spans(view, len(ask.units)))
+        if self._executor is None or view.rows <= ALONE_ROWS:
+            found = self._scan(work, spans)
+        else:
+            threads = min(len(spans), self._threads)
+            scans = [self._executor.submit(self._scan, work, spans) for _ in range(threads)]
+            found = [part for scan in scans for part in scan.result()]
+        query, rows, scores, errors = (
+            self._torch.cat(some).cpu().numpy() for some in zip(*found, strict=True)
+        )
+        each = [query == number for number in range(len(ask.units))]
+        return [_settled(rows[mine], scores[mine], errors[mine], ask.wanted) for mine in each]
+
+    def _prepared(self, view: View, ask: Ask) -> _Pass:
+        queries = self._coding.encode(ask.units)
+        slack = self._coding.slack(queries, ask.relevance, ask.bias_scale) + ask.drift
+        remainders = self._torch.cat([block.codes.remainders for block in _blocks(view)])
+        own = queries.errors[:, None]
+        errors = ((1 + remainders) * own + remainders) * (ask.relevance * ROUNDING) + slack
+        by_chunk = view.rows >= CHUNK_ROWS * CHUNKS_PER_WANTED * ask.wanted
+        return _Pass(ask, queries, errors, by_chunk)
+
+    def _spans(self, view: View, queries: int) -> list[tuple[Block, ...]]:
+        blocks = _blocks(view)
+        fair = view.rows // (SPANS_PER_THREAD * max(1, self._threads))
+        count = max(1, min(HELD_SCORES // queries, fair) // len(blocks[0].vectors))
+        return [blocks[start : start + count] for start in range(0, len(blocks), count)]
+
+    def _scan(self, work: _Pass, spans: deque[tuple[Block, ...]]) -> list[tuple[torch.Tensor, ...]]:
+        """Take spans until none is left; what is found of each: query, row, score and error, one by one."""
+        ask = work.ask
+        best = self._torch.full((len(ask.units), ask.wanted), -math.inf, device=ask.units.device)
+        found = []
+        while spans:
+            try:
+                span = spans.popleft()
+            except IndexError:  # another thread took the last one in between
+                break
+            best, picked = self._scan_span(work, span, best)
+            found.append(picked)
+        return found
+
+    def _scan_span(
+        self, work: _Pass, span: tuple[Block, ...], best: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """The highest lower bounds so far, and what of this span reaches them."""
+        parts = [self._scores(work, block) for block in span]
+        scores = self._torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        highest = scores.amax(dim=2)
+        first = span[0].start // CHUNK_ROWS
+        errors = work.errors[:, first : first + highest.shape[1]]
+        lower = highest - errors if work.by_chunk else (scores - errors[:, :, None]).flatten(1)
+        best = self._torch.cat([best, lower], dim=1).topk(best.shape[1], dim=1, sorted=False).values
+        least = best.amin(dim=1, keepdim=True)
+        query, chunk = _reaching(highest, errors, least)
+        inside, bound = scores[query, chunk], errors[query, chunk]
+        hit, place = _reaching(inside, bound[:, None], least[query])
+        rows = chunk[hit] * CHUNK_ROWS + place + span[0].start
+        return best, (query[hit], rows, inside[hit, place], bound[hit])
+
+    def _scores(self, work: _Pass, block: Block) -> torch.Tensor:
+        """The scores of a block by chunks (m, chunks, CHUNK_ROWS), -inf where it has no row."""
+        bias = work.ask.bias[block.start : block.start + len(block.vectors)]
+        scores = block.codes.scores(work.queries, work.ask.relevance, bias)
+        missing = -scores.shape[1] % CHUNK_ROWS
+        if missing:
+            scores = self._torch.nn.functional.pad(scores, (0, missing), value=-math.inf)
+        return scores.view(len(scores), -1, CHUNK_ROWS)
+
+
+def _blocks(view: View) -> tuple[Block, ...]:
+    """The blocks that hold rows of the view."""
+    return view.blocks[: -(-view.rows // len(view.blocks[0].vectors))]
+
+
+def _reaching(
+    scores: torch.Tensor, errors: torch.Tensor, least: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where a score may be as high as `least`; hidden rows never are."""
+    reach = (scores + errors >= least) & (scores > -math.inf)
+    first, second = reach.nonzero(as_tuple=True)
+    return first, second
+
+
+def _settled(
+    rows: Rows, scores: npt.NDArray[np.float32], errors: npt.NDArray[np.float32], wanted: int
+) -> Candidates:
+    """What is left with the threshold of all rows; early spans were picked from with a lower one."""
+    upper = scores + errors
+    if len(rows) > wanted:
+        least = np.partition(scores - errors, len(rows) - wanted)[len(rows) - wanted]
+        rows, upper = rows[upper >= least], upper[upper >= least]
+    return Candidates(rows, upper)
+
+
+def _lone_threads(torch: Any, count: int) -> ThreadPoolExecutor:
+    """So many threads in each of which an operation of torch runs alone."""
+    around = torch.get_num_threads()
+    begun = threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        begun.wait()
+
+    executor = ThreadPoolExecutor(count, thread_name_prefix="memory-scan", initializer=begin)
+    for _ in range(count):
+        executor.submit(int)
+    begun.wait()
+    # What was set last holds for threads made later, those of others included.
+    torch.set_num_threads(around)
+    return executor

@@ -1,0 +1,119 @@
+"""What the first pass leaves out cannot be among the best, whatever the data look like."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servers.memory.codes import CHUNK_ROWS, Coding, Float32Coding, Int8Coding, Mode
+from servers.memory.columns import TensorColumns, View, unit
+from servers.memory.first_pass import ALONE_ROWS, Ask, FirstPass
+from servers.memory.store.base import NEVER_MS, Columns
+
+DIMENSIONS = 16
+CODINGS: dict[Mode, Coding] = {"int8": Int8Coding(), "float32": Float32Coding()}
+
+
+@contextmanager
+def first_pass(mode: Mode) -> Iterator[FirstPass]:
+    """A first pass whose threads end with the test."""
+    made = FirstPass(torch, CODINGS[mode])
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def view_of(vectors: np.ndarray, mode: Mode, block_rows: int = 2 * CHUNK_ROWS) -> View:
+    """A view of memories with these vectors."""
+    columns = TensorColumns(vectors.shape[1], coding=CODINGS[mode], block_rows=block_rows)
+    rows = len(vectors)
+    columns.append(
+        Columns(
+            ids=[str(row) for row in range(rows)],
+            namespaces=["default"] * rows,
+            seqs=np.arange(1, rows + 1),
+            timestamps_ms=np.zeros(rows, np.int64),
+            expires_at_ms=np.full(rows, NEVER_MS),
+            significances=np.zeros(rows),
+            vectors=vectors,
+        )
+    )
+    return columns.view
+
+
+def clustered(rng: np.random.Generator, rows: int, spread: float) -> np.ndarray:
+    """Unit vectors around three directions; the smaller the spread, the less 8 bits tell them apart."""
+    centres = rng.normal(size=(3, DIMENSIONS))
+    vectors = centres[rng.integers(0, 3, size=rows)] + spread * rng.normal(size=(rows, DIMENSIONS))
+    return unit(vectors.astype(np.float32))
+
+
+@pytest.mark.parametrize("mode", ["int8", "float32"])
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.sampled_from([1, 7, CHUNK_ROWS, 5 * CHUNK_ROWS, 12 * CHUNK_ROWS + 3]),
+    spread=st.sampled_from([0.0, 1e-6, 1e-3, 1e-2, 1.0]),
+    hidden=st.sampled_from([0.0, 0.5, 0.999]),
+    wanted=st.sampled_from([1, 2, 3, 50]),
+    relevance=st.sampled_from([0.0, 0.6, 3.0]),
+    drift=st.sampled_from([0.0, 0.01]),
+    queries=st.integers(1, 5),
+)
+def test_the_best_are_among_the_candidates(
+    mode: Mode,
+    seed: int,
+    rows: int,
+    spread: float,
+    hidden: float,
+    wanted: int,
+    relevance: float,
+    drift: float,
+    queries: int,
+) -> None:
+    """Every row that a float64 sort puts among the wanted ones is a candidate, ties at the end included."""
+    rng = np.random.default_rng(seed)
+    view = view_of(clustered(rng, rows, spread), mode)
+    asked = clustered(rng, queries, 0.5)
+    bias = rng.choice([0.0, 0.125, 0.5], size=rows).astype(np.float32)
+    bias[rng.random(rows) < hidden] = -np.inf
+    with first_pass(mode) as searcher:
+        ask = Ask(torch.from_numpy(asked), relevance, torch.from_numpy(bias), 0.5, drift, wanted)
+        found = searcher.candidates(view, ask)
+    vectors = view.vectors_of(np.arange(rows)).astype(np.float64)
+    for query, candidates in zip(asked.astype(np.float64), found, strict=True):
+        truth = relevance * (vectors @ query) + bias - drift * rng.random(rows)
+        shown = np.flatnonzero(np.isfinite(truth))
+        least = np.sort(truth[shown])[::-1][:wanted].min(initial=np.inf)
+        best = shown[truth[shown] >= least]
+        assert set(best.tolist()) <= set(candidates.rows.tolist()) <= set(shown.tolist())
+        assert len(set(candidates.rows.tolist())) == len(candidates.rows)
+        assert bool((truth[candidates.rows] <= candidates.upper + 1e-6).all())
+
+
+def test_threads_share_the_blocks_and_miss_none() -> None:
+    """Far above the size that one thread does alone, the candidates are few and hold the best ten."""
+    rng = np.random.default_rng(3)
+    rows = 4 * ALONE_ROWS + 77
+    vectors = unit(rng.normal(size=(rows, DIMENSIONS)).astype(np.float32))
+    view = view_of(vectors, "int8", block_rows=1024)
+    asked = unit(rng.normal(size=(3, DIMENSIONS)).astype(np.float32))
+    with first_pass("int8") as searcher:
+        ask = Ask(torch.from_numpy(asked), 1.0, torch.zeros(rows), 0.0, 0.0, 10)
+        found = searcher.candidates(view, ask)
+    for query, candidates in zip(asked, found, strict=True):
+        best = np.argsort(vectors.astype(np.float64) @ query)[::-1][:10]
+        assert set(best.tolist()) <= set(candidates.rows.tolist())
+        assert len(candidates.rows) < rows / 20
+
+
+def test_threads_of_others_keep_their_share_of_the_cores() -> None:
+    """The single-threaded operations of the scanning threads change no other thread's."""
+    before = torch.get_num_threads()
+    with first_pass("float32"):
+        assert torch.get_num_threads() == before
