@@ -92,6 +92,7 @@ class ModelThread:
         self._changed = threading.Condition()
         self._is_closing = False
         self._busy_since: float | None = None
+        self._has_ended = False
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -121,7 +122,7 @@ class ModelThread:
         """Tell whether the thread runs and its current batch has not been at it for more than `stall_s`."""
         since = self._busy_since
         is_stalled = since is not None and self._loop.time() - since > stall_s
-        return self._thread.is_alive() and not is_stalled
+        return not self._has_ended and not is_stalled
 
     def _run(self) -> None:
         error: BaseException | None = None
@@ -137,6 +138,7 @@ class ModelThread:
         finally:
             if engine is not None:
                 engine.close()
+            self._has_ended = True
             self._tell(self._listener.on_stopped, error)
 
     def _warm_up(self, engine: Engine) -> None:

@@ -51,7 +51,7 @@ class TokenizingStage:
         self._engine = engine
         self._listener = listener
         self._queue: SimpleQueue[_Part | None] = SimpleQueue()
-        self._is_closing = False
+        self._is_closing = self._has_ended = False
         self._threads = [
             threading.Thread(target=self._run, name=f"tokenize-{number}", daemon=True)
             for number in range(THREADS)
@@ -70,10 +70,16 @@ class TokenizingStage:
             self._queue.put(None)
 
     def is_alive(self) -> bool:
-        """Tell whether every thread runs."""
-        return all(thread.is_alive() for thread in self._threads)
+        """Tell whether every thread runs; asked with every request."""
+        return not self._has_ended
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._has_ended = True
+
+    def _serve(self) -> None:
         while parts := self._next_chunk():
             last = parts[-1]
             cut = _Part(last.request, last.start, min(last.stop, last.start + self._room_of_last(parts)))

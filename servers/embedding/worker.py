@@ -220,6 +220,7 @@ class EmbeddingWorker:
         incident = uuid4().hex[:12]
         logger.critical("%s (incident %s)", what, incident, exc_info=error)
         self._failure = InternalError(incident, "The embedding engine has died")
+        self._desk.fail_all(self._failure)
 
     def _fail_start(self, error: BaseException) -> None:
         if not self._loaded.done():
@@ -235,9 +236,8 @@ class EmbeddingWorker:
             return False
         if self._thread.is_alive(self._stall_s) and (self._is_closing or self._stage.is_alive()):
             return True
-        self._die(f"a thread has died, or a batch has not ended within {self._stall_s:g} s")
-        if self._failure is not None:
-            self._desk.fail_all(self._failure)
+        if not self._is_closing:
+            self._die(f"a thread has died, or a batch has not ended within {self._stall_s:g} s")
         return False
 
     def stats(self) -> dict[str, Any]:

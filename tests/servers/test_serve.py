@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -19,7 +20,8 @@ from websockets.exceptions import ConnectionClosed
 
 from servers.errors import BadSettings
 from servers.listeners import Listeners
-from servers.serve import access_rules, is_supervised
+from servers.readiness import Readiness
+from servers.serve import access_rules, is_supervised, spare_the_collector
 from servers.settings import ServerSettings
 from tests.servers.conftest import Serve
 from tests.servers.probe_server import build_service
@@ -226,3 +228,17 @@ def test_rules_name_what_was_bound_and_refuse_reachable_addresses_without_a_toke
 def test_supervised_is_known_from_the_environment(environ: dict[str, str], expected: bool) -> None:
     """A restart is likely only when somebody is there to restart."""
     assert is_supervised(environ) is expected
+
+
+def test_what_is_loaded_is_kept_from_the_collector_once_ready_and_not_before() -> None:
+    """Objects of the load are frozen when the service is ready; a phase alone freezes nothing."""
+    readiness = Readiness()
+    readiness.subscribe(spare_the_collector)
+    before = gc.get_freeze_count()
+    try:
+        readiness.enter("load-model")
+        assert gc.get_freeze_count() == before
+        readiness.ready("cpu")
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
