@@ -13,8 +13,17 @@ LONGEST_BATCH_S: Final = 0.1
 SHORTEST_BULK_BATCH_S: Final = 0.008
 """A bulk batch may always take this long: nobody notices a wait this short."""
 
-LEAST_WORK: Final = 0.5
-"""The part of a batch that depends on its tokens is worth at least this share of its fixed part."""
+LEAST_WORK: Final = 4.0
+"""The part of a batch that depends on its tokens is worth at least this multiple of its fixed part."""
+
+LEAST_WORK_BESIDE: Final = 0.5
+"""The same for a bulk batch beside interactive ones, where waiting counts for more than throughput."""
+
+HICCUP: Final = 3.0
+"""A batch counts as at most this multiple of what was expected: the machine was busy with something else.
+
+A device that has really become slower is believed after a few batches.
+"""
 
 INTERACTIVE_MEMORY_S: Final = 1.0
 """For so long after an interactive batch, another one is expected soon and bulk batches stay short."""
@@ -41,6 +50,9 @@ class Pace:
 
     def update(self, tokens: int, seconds: float) -> None:
         """Take one batch into account."""
+        expected = self.batch_seconds(tokens)
+        if expected > 0.0:
+            seconds = min(seconds, HICCUP * expected)
         self._weight = self._weight * _DECAY + 1.0
         self._tokens = self._tokens * _DECAY + tokens
         self._seconds = self._seconds * _DECAY + seconds
@@ -72,16 +84,15 @@ class Pace:
         if self._seconds <= 0.0:
             return min(most, MIN_BUDGET_TOKENS)
         fixed, per_token = self._line()
-        seconds = self._longest_s(bulk=bulk, now=now)
         if per_token <= 0.0:
             return most
-        worth_it = fixed * LEAST_WORK / per_token
-        return max(1, min(most, math.floor(max(worth_it, (seconds - fixed) / per_token))))
-
-    def _longest_s(self, *, bulk: bool, now: float) -> float:
-        if not bulk or now - self._interactive_at > INTERACTIVE_MEMORY_S:
-            return LONGEST_BATCH_S
-        return min(LONGEST_BATCH_S, max(SHORTEST_BULK_BATCH_S, self._interactive_s))
+        if bulk and now - self._interactive_at <= INTERACTIVE_MEMORY_S:
+            seconds = min(LONGEST_BATCH_S, max(SHORTEST_BULK_BATCH_S, self._interactive_s))
+            least_work = LEAST_WORK_BESIDE
+        else:
+            seconds, least_work = LONGEST_BATCH_S, LEAST_WORK
+        tokens = max(fixed * least_work, seconds - fixed) / per_token
+        return max(1, min(most, math.floor(tokens)))
 
     def _line(self) -> tuple[float, float]:
         """Return the fixed seconds of a batch and its seconds per token, by weighted least squares."""

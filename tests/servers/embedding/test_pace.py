@@ -52,6 +52,27 @@ def test_speed_is_tokens_over_seconds_and_follows_a_lasting_change() -> None:
     assert pace.tokens_per_s == pytest.approx(1000, rel=0.05)
 
 
+def test_a_hiccup_of_the_machine_is_not_taken_for_its_speed() -> None:
+    """One batch that took a hundred times as long changes little; many such batches are believed."""
+    pace = learned(*([16, 512] * 20))
+    before = pace.budget_tokens(16_384, bulk=False, now=0.0)
+    pace.update(512, 100 * pace.batch_seconds(512))
+    assert pace.budget_tokens(16_384, bulk=False, now=0.0) > before / 2
+    slow = 100 * pace.batch_seconds(512)
+    for _ in range(40):
+        pace.update(512, slow)
+    assert pace.batch_seconds(512) > slow / 2
+
+
+def test_a_batch_is_mostly_work_even_where_each_has_a_large_fixed_cost() -> None:
+    """A device on which every batch takes at least 80 ms gets batches that are worth it."""
+    pace = Pace()
+    for tokens in (16, 512, 16, 512):
+        pace.update(tokens, 0.08 + 0.0002 * tokens)
+    budget = pace.budget_tokens(16_384, bulk=False, now=0.0)
+    assert 0.0002 * budget >= 3.9 * 0.08
+
+
 def test_a_slow_device_gets_batches_of_a_tenth_of_a_second() -> None:
     """Nobody waits much longer than that behind a running batch."""
     budget = learned(16, 512).budget_tokens(16_384, bulk=False, now=0.0)
