@@ -259,7 +259,7 @@ def _problem(model: type[BaseModel], item: Mapping[str, Any]) -> OptionProblem:
         hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(model.model_fields))}"
         return OptionProblem(loc, "unknown", "unknown option", hint)
     message = str(item["msg"]).removeprefix("Value error, ")
-    shown = "" if "token" in loc else f"; got {json.dumps(item['input'], default=str)[:80]}"
+    shown = "" if {"token", "store"} & set(loc) else f"; got {json.dumps(item['input'], default=str)[:80]}"
     described = model.model_fields[str(loc[0])].description if loc and loc[0] in model.model_fields else None
     return OptionProblem(loc, "invalid", message + (shown if loc else ""), described)
 

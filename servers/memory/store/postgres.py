@@ -6,6 +6,7 @@ beside it, as with every store.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_URL_PASSWORD: Final = re.compile(r"(?<=://)([^/@\s:]*):([^/@\s]+)@")
+
 RETRY_S: Final = 1.0
 """When to come back to a database that is away, in seconds."""
 
@@ -55,7 +58,7 @@ class PostgresStore:
             self._connections = PostgresConnections(dsn, lock_wait_s)
         except (psycopg.Error, ValueError) as error:
             raise StoreUnusable(
-                f"the PostgreSQL server cannot be reached ({str(error).strip()})",
+                f"the PostgreSQL server cannot be reached ({_without_password(str(error).strip())})",
                 where="option `store`",
                 mend="check host, port, user and password in the option, and that the server runs",
             ) from error
@@ -244,3 +247,8 @@ class PostgresStore:
                 where=self._connections.where,
                 mend="let this user create tables in the database, or name another one with `store`",
             ) from error
+
+
+def _without_password(text: str) -> str:
+    """libpq repeats an address that it cannot read, password and all."""
+    return _URL_PASSWORD.sub(r"\1:***@", text)

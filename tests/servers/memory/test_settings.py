@@ -50,3 +50,26 @@ def test_a_missing_model_is_a_problem(tmp_path: Path) -> None:
     (problem,) = find_problems(MemorySettings(model=missing, path=tmp_path))
     assert (problem.loc, problem.code) == (("model",), "model_missing")
     assert find_problems(MemorySettings(model=missing, path=tmp_path, download=True)) == []
+
+
+def test_a_bad_store_is_refused_without_showing_it() -> None:
+    """The address may hold a password, so the message says what is allowed, not what came."""
+    (problem,) = option_problems(MemorySettings, {"store": "mysql://me:hush@host/x"})
+    assert problem.loc == ("store",)
+    assert "postgresql://" in problem.message
+    assert "hush" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("options", "module", "extra"),
+    [({"store": "postgresql://h/x"}, "psycopg", "postgres"), ({"mcp": True}, "mcp", "mcp")],
+)
+def test_a_missing_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], module: str, extra: str
+) -> None:
+    """What an option needs is checked before the start, with the command that installs it."""
+    monkeypatch.setattr("servers.memory.settings.find_spec", lambda name: None)
+    settings = MemorySettings.model_validate({"backend": "debug", "path": tmp_path, **options})
+    (problem,) = find_problems(settings)
+    assert module in problem.message
+    assert f"[{extra}]" in str(problem.hint)

@@ -1,7 +1,7 @@
 """The PostgreSQL store beyond the conformance suite: crashes, failover, refusals."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from servers.errors import InvalidRequest, StorageError, StoreUnusable
 from servers.memory.filters import parse_filter
-from servers.memory.store.base import Memory, PageQuery
+from servers.memory.store.base import CommitUnknown, Memory, PageQuery
 from tests.servers.memory.doubles import make_memory
 from tests.servers.memory.store.filling import MODEL, put
 from tests.servers.memory.store.postgres_server import PostgresServer, make_folder, remove_folder
@@ -93,7 +93,28 @@ def test_a_commit_that_did_not_take_place_is_refused(empty_dsn: str, monkeypatch
         assert store.count() == 1
 
 
-def _break_at_commit(store: object, monkeypatch: pytest.MonkeyPatch, *, takes_place: bool) -> None:
+def test_a_commit_that_nobody_can_tell_of_is_said_to_be_unknown(
+    postgres_server: PostgresServer, empty_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server goes at the commit and stays away: neither success nor failure is claimed."""
+    monkeypatch.setattr("servers.memory.store.postgres_connections.RECONNECT_S", 0.3)
+    with closing(PostgresStore(empty_dsn)) as store:
+        store.bind_model(MODEL)
+        _break_at_commit(store, monkeypatch, takes_place=True, then=postgres_server.kill)
+        with pytest.raises(CommitUnknown):
+            put(store, make_memory("a"))
+    postgres_server.start()
+    with closing(PostgresStore(empty_dsn)) as store:
+        assert store.count() == 1
+
+
+def _break_at_commit(
+    store: object,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    takes_place: bool,
+    then: Callable[[], None] = lambda: None,
+) -> None:
     """Let the writer's next COMMIT fail as a broken connection does, after it took place or instead."""
     connections = store._connections  # type: ignore[attr-defined] # the seam is private on purpose
     writer = connections._writer
@@ -106,6 +127,7 @@ def _break_at_commit(store: object, monkeypatch: pytest.MonkeyPatch, *, takes_pl
                 return writer.execute(statement, *values, **options)
             if takes_place:
                 writer.execute("COMMIT")
+            then()
             raise postgres.psycopg.OperationalError("server closed the connection unexpectedly")
 
         def close(self) -> None:
@@ -130,6 +152,7 @@ def test_an_unreachable_server_is_refused(dsn: str) -> None:
     with pytest.raises(StoreUnusable, match="cannot be reached") as caught:
         PostgresStore(dsn)
     assert "port" in str(caught.value.mend)
+    assert "hush" not in str(caught.value)
 
 
 def test_backups_are_left_to_the_database(empty_dsn: str, tmp_path: Path) -> None:
