@@ -10,13 +10,12 @@ import click
 
 from launcher.commands.arguments import services_argument, timeout_option
 from launcher.commands.bring_up import ENDING_TIMEOUT_S, BroughtUp, bring_up
-from launcher.commands.down import take_down
 from launcher.commands.following import Progress, reach
 from launcher.commands.foreground import EXIT_INTERRUPTED, Foreground
 from launcher.commands.goals import ready_goal
 from launcher.commands.owner import find_owner
 from launcher.control_client import Document, connect, fetch_status
-from launcher.errors import ActionFailed, NotRunning
+from launcher.errors import ActionFailed
 from launcher.invocation import Invocation
 from launcher.terminal.event_lines import EventLines
 from launcher.terminal.output import Output
@@ -157,10 +156,9 @@ def _wants_to_go_on(config_path: Path, output: Output) -> bool:
         output.note("")
         answer = "s"
     if answer == "s":
-        try:
-            take_down(config_path, output, None)
-        except NotRunning:
-            output.note("it has already ended")
+        from launcher.commands.dashboard import stop_all
+
+        stop_all(config_path, output)
     elif answer == "l":
         output.note("it goes on in the background; come back with  lucid-launch dashboard")
     return bool(answer == "c")

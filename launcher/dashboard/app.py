@@ -1,161 +1,182 @@
-"""The dashboard: keys, layout and timing.
+"""The dashboard: the parts of the screen, their heights, and who is told what.
 
-What is shown is made by `view`, where it comes from is `feed`; the log has a view of its own.
+What is shown is made by `view`, where it comes from is `feed` and `log_files`; what the keys do is `actions`.
 """
 
+import asyncio
+import os
+import signal
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.events import Resize
+from textual.reactive import Reactive
 
+from launcher.dashboard.actions import ACTIONS
 from launcher.dashboard.feed import ControlFeed
+from launcher.dashboard.keys import STACK_KEYS, bindings, key_line
+from launcher.dashboard.log_files import LogFiles
 from launcher.dashboard.log_view import LogView
 from launcher.dashboard.painted import Painted
-from launcher.dashboard.screens import DETACH, STOP_ALL, HelpScreen, LeaveScreen
-from launcher.dashboard.view import View, key_line
-from launcher.errors import LauncherError
-from launcher.terminal.rows import Row
+from launcher.dashboard.screens import DETACH, STOP_ALL
+from launcher.dashboard.solo_panel import SoloPanel
+from launcher.dashboard.table import Table
+from launcher.dashboard.theme import COLORS
+from launcher.dashboard.timeline import Timeline
+from launcher.dashboard.view import View
+from launcher.logs.history import Found
+from launcher.logs.records import local_time
 
 __all__ = ["DETACH", "STOP_ALL", "Dashboard"]
 
 SILENCE_S = 5.0
 SMALLEST_WIDTH, SMALLEST_HEIGHT = 40, 10
+# Below these there is no room for a reason, or for lines about GPUs.
 REASON_HEIGHT = 12
+GPU_WIDTH, GPU_HEIGHT = 60, 20
+# Rows of the log that the solo view leaves, and the table.
+LEAST_LOG_HEIGHT = 6
+EVENTS_KEPT = 1000
+EXIT_BY_SIGNAL = 128
 
 
 class Dashboard(App[str]):
     """A client of the control socket and a reader of the log files; ends with DETACH or STOP_ALL."""
 
-    CSS_PATH = "dashboard.tcss"
+    CSS_PATH = Path(__file__).with_name("dashboard.tcss")
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,d,ctrl+q", "leave_running"),
-        Binding("ctrl+c", "ask_to_leave", priority=True),
-        Binding("up,k", "select(-1)"),
-        Binding("down,j", "select(1)"),
-        Binding("r", "restart"),
-        Binding("s", "stop_or_start"),
-        Binding("R", "restart_all"),
-        Binding("question_mark", "help"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings(STACK_KEYS)
+    ansi_theme_dark = Reactive(COLORS, init=False)
 
-    def __init__(self, config_path: Path, retry_s: float = 0.5) -> None:
-        super().__init__()
-        self.view = View()
-        self._feed = ControlFeed(config_path, self._on_snapshot, self._on_lost, retry_s)
-        self._lower = LogView(config_path.parent / "logs", self._selected_child)
+    def __init__(self, config_path: Path, retry_s: float = 0.5, *, ascii_only: bool = False) -> None:
+        # With NO_COLOR the terminal's own two colours; the screen library's answer would be a picture in
+        # greys.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
+        self.config_path = config_path
+        self.view = View(ascii_only=ascii_only, has_color=not self.no_color)
+        self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
+        self.feed = ControlFeed(config_path, self, retry_s)
+        self.log_view = LogView(
+            "logs", config_path.parent / "logs" / "saved", ascii_only=ascii_only, search=self._search
+        )
+        self._files = LogFiles(config_path.parent / "logs", self.log_view.pane.add, self._on_found)
         self._top = Painted(self.view.top, "top")
-        self._table = Painted(self.view.table, "table")
-        self._reason = Painted(self.view.reason, "reason")
-        self._keys = Painted(lambda width, height: key_line(width), "keys")
+        self._gpus = Painted(self.view.gpus, "gpus")
+        self._table = Table(self.view, self.arrange)
+        self.solo_panel = SoloPanel(self.view, config_path.parent / "logs", self.arrange)
+        self._trouble = Painted(self.view.trouble, "trouble")
+        self._keys = Painted(lambda width, height: key_line(width, ascii_only=ascii_only), "keys")
         self._heard_at = time.monotonic()
+        if self.no_color:
+            self.theme = "ansi-dark"
 
     def compose(self) -> ComposeResult:
-        """Top line, table, reason, log, keys."""
+        """Top line, GPUs, table (or one service alone), reason, log, keys."""
         yield self._top
+        yield self._gpus
         yield self._table
-        yield self._reason
-        yield self._lower
+        yield self.solo_panel
+        yield self._trouble
+        yield self.log_view
         yield self._keys
 
     def on_mount(self) -> None:
         """Start to listen."""
-        self.run_worker(self._feed.run(), name="control feed")
-        self.set_interval(1.0, self._notice_silence)
+        self.set_class(self.view.ascii_only, "ascii")
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._end_by_signal, number)
+        self.run_worker(self.listen(), name="control feed")
+        self.run_worker(self._files.run(), name="log files")
+        self.set_interval(1.0, self._each_second)
+
+    async def listen(self) -> None:
+        """Be told of the stack until the end."""
+        await self.feed.run()
+
+    def _end_by_signal(self, number: int) -> None:
+        """Give the terminal back before ending; the stack runs on."""
+        self.exit(DETACH, return_code=EXIT_BY_SIGNAL + number)
 
     def on_resize(self, event: Resize) -> None:
         """Rearrange for the new size."""
-        self._arrange(event.size.width, event.size.height)
+        self.arrange()
 
-    def _on_snapshot(self, document: dict[str, Any]) -> None:
+    def on_snapshot(self, document: dict[str, Any]) -> None:
         """A new picture of the stack."""
         self._heard_at = time.monotonic()
         self.view.take(document)
-        self._arrange(*self.size)
+        self.solo_panel.look_for_exits()
+        self.arrange()
 
-    def _on_lost(self, sentence: str) -> None:
+    def on_events(self, events: Sequence[dict[str, Any]], *, is_all: bool) -> None:
+        """State changes; the timeline shows them when it is open."""
+        if is_all:
+            self.events.clear()
+        self.events.extend(events)
+        if isinstance(self.screen, Timeline) and not is_all:
+            self.screen.add(events)
+
+    def on_lost(self, sentence: str) -> None:
         """No more pictures for now."""
         self.view.link = sentence
-        self._arrange(*self.size)
+        self.arrange()
 
-    def _notice_silence(self) -> None:
-        """A supervisor that is connected but says nothing is as good as lost."""
+    def _each_second(self) -> None:
+        """A supervisor that is connected but says nothing is as good as lost; ages of lines grow."""
         if self.view.link is None and time.monotonic() - self._heard_at > SILENCE_S:
-            self._on_lost(f"no news from the supervisor for {SILENCE_S:.0f} s")
+            self.on_lost(f"no news from the supervisor for {SILENCE_S:.0f} s")
+        if self.log_view.style_of_lines.time_form == "age":
+            self.log_view.pane.redraw()
 
-    def _arrange(self, width: int, height: int) -> None:
-        """Give every part the height that it needs at this size, and redraw what changed."""
-        is_tiny = width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT
-        needed = max(1, len(self.view.rows())) + 1
-        self._table.styles.height = min(needed, max(2, height - 3 if is_tiny else height // 2))
-        self._reason.display = self.view.has_reason() and height >= REASON_HEIGHT
-        self._lower.show_pane(not is_tiny)
-        for part in (self._top, self._table, self._reason, self._keys):
-            part.refresh()
+    def _search(self) -> None:
+        """Look for older lines that the filters let through."""
+        ring = self.log_view.ring
+        if ring.is_filtered:
+            self._files.search(ring.wants, ring.epoch)
 
-    def _selected_child(self) -> str | None:
-        """The child whose row is marked."""
-        row = self.view.selected_row()
-        return None if row is None else row.child
-
-    def action_select(self, step: int) -> None:
-        """Mark another row."""
-        self.view.move(step)
-        self._arrange(*self.size)
-
-    def action_restart(self) -> None:
-        """Restart the marked service; a stopped one is started."""
-        self._send("restart", self._marked())
-
-    def action_stop_or_start(self) -> None:
-        """Stop the marked service, or start it when it is at rest."""
-        rows = self._marked()
-        at_rest = all(row.state in ("stopped", "failed") for row in rows)
-        self._send("start" if at_rest else "stop", rows)
-
-    def action_restart_all(self) -> None:
-        """Restart every service that is wanted."""
-        self._send("restart", [row for row in self.view.rows() if row.desired == "up"])
-
-    def _marked(self) -> list[Row]:
-        """The marked row as a list, empty before the first snapshot."""
-        row = self.view.selected_row()
-        return [] if row is None else [row]
-
-    def _send(self, kind: str, rows: list[Row]) -> None:
-        """Send a command for the services of these rows, once each."""
-        services = list(dict.fromkeys(row.service for row in rows))
-        if services:
-            self.run_worker(self._command(kind, services), name=kind)
-
-    async def _command(self, kind: str, services: list[str]) -> None:
-        """Send one command and say what came of it."""
-        try:
-            await self._feed.command(kind, services)
-        except LauncherError as error:
-            self.notify(str(error), severity="error", markup=False)
-        else:
-            self.notify(f"{kind}: {', '.join(services)}", timeout=3, markup=False)
-
-    def action_leave_running(self) -> None:
-        """Leave the dashboard; the stack goes on."""
-        self.exit(DETACH)
-
-    def action_ask_to_leave(self) -> None:
-        """Ask what Ctrl-C meant; asked already, it means stop."""
-        if isinstance(self.screen, LeaveScreen):
-            self.screen.dismiss(STOP_ALL)
+    def _on_found(self, found: Found, epoch: object) -> None:
+        """Show what was found, unless the filters have changed since it was asked for."""
+        if epoch != self.log_view.ring.epoch:
             return
-        self.push_screen(LeaveScreen(), self._leave)
+        self.log_view.ring.show_found(found.lines)
+        if found.back_to is not None:
+            self.log_view.say(f"searched back to {local_time(found.back_to, '%m-%d %H:%M:%S')}")
+        self.log_view.pane.redraw()
 
-    def _leave(self, choice: str | None) -> None:
-        """Do what was chosen in the dialogue."""
+    def action_do(self, name: str, *arguments: object) -> None:
+        """Do what a key or a command of the palette is for; see `actions`."""
+        ACTIONS[name](self, *arguments)
+
+    def action_log(self, name: str) -> None:
+        """A command of the palette that is about the log."""
+        self.log_view.action_log(name)
+
+    def leave(self, choice: str | None) -> None:
+        """End with what was chosen in the dialogue; None is a change of mind."""
         if choice is not None:
             self.exit(choice)
 
-    def action_help(self) -> None:
-        """Show the keys."""
-        self.push_screen(HelpScreen())
+    def arrange(self) -> None:
+        """Give every part the height that it needs at this size, and redraw what changed."""
+        width, height = self.size
+        is_tiny = width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT
+        is_solo = self.view.solo is not None and not is_tiny
+        gpus = self.view.gpu_height() if width >= GPU_WIDTH and height >= GPU_HEIGHT else 0
+        self._gpus.display = gpus > 0
+        self._gpus.styles.height = max(1, gpus)
+        self._table.display, self.solo_panel.display = not is_solo, is_solo
+        needed = max(1, len(self.view.rows())) + 1
+        self._table.styles.height = min(needed, max(2, height - 3 if is_tiny else height // 2))
+        if is_solo:
+            room = height - gpus - LEAST_LOG_HEIGHT - 3
+            self.solo_panel.styles.height = min(self.solo_panel.needed_height(width), max(1, room))
+        self._trouble.display = self.view.has_trouble() and height >= REASON_HEIGHT
+        self.log_view.show_pane(not is_tiny)
+        for part in (self._top, self._gpus, self._table, self.solo_panel, self._trouble, self._keys):
+            part.refresh()

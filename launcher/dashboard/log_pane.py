@@ -1,24 +1,27 @@
-"""The log pane: a view on a LogRing that draws only the lines on the screen.
+"""The log pane: a view on a LogRing that draws only the rows on the screen.
 
-Knows scrolling, following and pausing. Lines are drawn as text objects, never as markup.
+Knows scrolling, following, pausing and selecting. Which lines there are is the ring's matter, how one looks
+that
+of `log_lines`.
 """
+
+from datetime import UTC, datetime
 
 from rich.segment import Segment
 from rich.style import Style
-from rich.text import Text
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.selection import Selection
 from textual.strip import Strip
 
+from launcher.dashboard.log_layout import LogLayout
+from launcher.dashboard.log_lines import LineStyle
 from launcher.dashboard.log_ring import LogRing
-from launcher.logs.records import LogLine, local_time
-from launcher.terminal.log_text import child_color
-from launcher.terminal.sanitize import clean
+from launcher.logs.records import LogLine
 
-# Sideways scrolling stops here; what is longer is for `logs`.
+# Sideways scrolling stops here; what is longer is for wrapping, or for `logs`.
 WIDEST_LINE = 2_000
-SIDE_STEP = 20
 
 
 class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
@@ -27,10 +30,11 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
     class Changed(Message):
         """The title of the pane has something new to say."""
 
-    def __init__(self, ring: LogRing) -> None:
-        super().__init__(id="log")
+    def __init__(self, ring: LogRing, style: LineStyle) -> None:
+        super().__init__(classes="log")
         self._ring = ring
-        self._name_width = 0
+        self._look = style
+        self._laid = LogLayout(ring, style)
         self.is_following = True
         self.new_count = 0
 
@@ -38,24 +42,43 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
         """Take new lines in; while paused the lines on the screen stay where they are."""
         if not lines:
             return
-        self._name_width = max([self._name_width, *(len(line.child) for line in lines)])
+        widest = max(len(line.child) for line in lines)
+        self._look.name_width = max(self._look.name_width, widest)
         added, dropped = self._ring.add(lines)
+        gone = self._laid.extend(added, dropped)
         if not self.is_following:
             self.new_count += added
-            if dropped:
-                self.scroll_to(y=max(0, self.scroll_offset.y - dropped), animate=False)
-        self._resize()
-        self.post_message(self.Changed())
+            if gone:
+                self.scroll_to(y=max(0, self.scroll_offset.y - gone), animate=False)
+        self.redraw()
 
     def follow(self) -> None:
         """Draw the end of what the ring shows, and stay there."""
         self.is_following = True
         self.new_count = 0
-        self._resize()
+        self.redraw()
+
+    def restyle(self) -> None:
+        """Draw anew after a change of the look; while paused the line at the top stays there."""
+        at_line = None if self.is_following else self._laid.line_at(self.scroll_offset.y)
+        self.redraw()
+        if at_line is not None:
+            self.scroll_to(y=self._laid.start(at_line), animate=False)
+
+    def redraw(self) -> None:
+        """Draw what the ring shows now, the end of it while following."""
+        if self._look.time_form == "age":
+            self._look.now = datetime.now(UTC)
+        self._laid.lay_out(self.size.width)
+        width = self.size.width if self._look.is_wrapped else WIDEST_LINE
+        self.virtual_size = Size(width, len(self._laid))
+        if self.is_following:
+            self.scroll_to(y=self.max_scroll_y, animate=False)
+        self.refresh()
         self.post_message(self.Changed())
 
     def scroll_lines(self, count: int) -> None:
-        """Move by `count` lines; upwards pauses, reaching the end follows again."""
+        """Move by `count` rows; upwards pauses, reaching the end follows again."""
         target = max(0, min(self.scroll_offset.y + count, self.max_scroll_y))
         if count < 0:
             self.is_following = False
@@ -66,8 +89,9 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Changed())
 
     def scroll_side(self, steps: int) -> None:
-        """Move sideways by half of a small screen."""
-        self.scroll_to(x=max(0, self.scroll_offset.x + steps * SIDE_STEP), animate=False)
+        """Move sideways by half a screen."""
+        step = max(10, self.size.width // 2)
+        self.scroll_to(x=max(0, self.scroll_offset.x + steps * step), animate=False)
 
     def on_mouse_scroll_up(self) -> None:
         """The wheel pauses like the keys."""
@@ -79,36 +103,37 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         """Keep the end in view when the size changes."""
-        self._resize()
+        self.redraw()
 
-    def _resize(self) -> None:
-        """Tell the scroll bars how much there is."""
-        self.virtual_size = Size(WIDEST_LINE, len(self._ring.shown))
-        if self.is_following:
-            self.scroll_to(y=self.max_scroll_y, animate=False)
+    def texts_on_screen(self) -> list[str]:
+        """The rows that are on the screen now, as plain text."""
+        first = self.scroll_offset.y
+        rows = range(first, min(first + self.size.height, len(self._laid)))
+        return [self._laid.text(row).plain.rstrip() for row in rows]
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """What the mouse has marked, for the screen library."""
+        rows = (self._laid.text(row).plain.rstrip() for row in range(len(self._laid)))
+        return selection.extract("\n".join(rows)), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Draw the mark of the mouse."""
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """The line at row `y` of the screen."""
+        """The row at `y` of the screen."""
         scroll_x, scroll_y = self.scroll_offset
-        width = self.size.width
-        number = scroll_y + y
-        if number >= len(self._ring.shown):
+        width, row = self.size.width, scroll_y + y
+        if row >= len(self._laid):
             return Strip.blank(width, self.rich_style)
-        text = line_text(self._ring.shown[number], self._name_width, narrow=width < 60)
+        text = self._laid.text(row)
+        marked = None if self.text_selection is None else self.text_selection.get_span(row)
+        if marked is not None:
+            start, end = marked
+            text.stylize("reverse", start, len(text) if end == -1 else end)
         segments = [
             Segment(segment.text, self.rich_style + (segment.style or Style.null()))
             for segment in text.render(self.app.console)
         ]
-        return Strip(segments).crop_extend(scroll_x, scroll_x + width, self.rich_style)
-
-
-def line_text(line: LogLine, name_width: int, *, narrow: bool) -> Text:
-    """`14:02:20.655 inference  text`; a marker as a rule; without the time where there is no room."""
-    at = local_time(line.at, "%H:%M:%S")
-    stamp = "" if narrow else f"{at}.{line.at[20:23]} " if at != "-" else f"{at:<12} "
-    text = Text(stamp, style="dim", no_wrap=True, end="")
-    if line.is_marker:
-        return text.append(f"── {line.child}: {clean(line.text)} ──", style="bold not dim")
-    text.append(f"{line.child.ljust(name_width)} ", style=f"{child_color(line.child)} not dim")
-    return text.append(clean(line.text), style="not dim")
+        strip = Strip(segments).crop_extend(scroll_x, scroll_x + width, self.rich_style)
+        return strip.apply_offsets(scroll_x, row)

@@ -18,14 +18,15 @@ _SPARE = 1_000
 class LogRing:
     """Bounded lines with a view on them: `shown` is what the filters let through, `epoch` counts views.
 
-    With filters the view may reach further back than the ring: it is bounded by itself.
+    With filters the view may reach further back than the ring (`is_searched`): it is bounded by itself.
     """
 
-    def __init__(self, capacity: int = CAPACITY, spare: int = _SPARE) -> None:
+    def __init__(self, capacity: int = CAPACITY, spare: int = _SPARE, *, finds_levels: bool = True) -> None:
+        """`finds_levels`: read the level of each line from its words; else lines come with it."""
         self._capacity = capacity
         self._spare = spare
         self._all: list[LogLine] = []
-        self._levels = LevelTracker()
+        self._levels = LevelTracker() if finds_levels else None
         self.shown: list[LogLine] = []
         self.epoch = 0
         self.pattern: re.Pattern[str] | None = None
@@ -33,11 +34,17 @@ class LogRing:
         self.errors_only = False
         self.least_level = 0
         self.solo: str | None = None
+        self.is_searched = False
         self.wants: Callable[[LogLine], bool] = _everything
 
     def __len__(self) -> int:
         """How many lines are held, shown or not."""
         return len(self._all)
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether lines of a service that is shown are left out."""
+        return self.pattern is not None or self.errors_only or self.least_level > 0
 
     @property
     def is_filtered(self) -> bool:
@@ -48,7 +55,7 @@ class LogRing:
         """Take lines in; returns how many of the shown ones were added at the end and dropped at the
         start.
         """
-        new = [self._levels.leveled(line) for line in lines]
+        new = list(lines) if self._levels is None else [self._levels.leveled(line) for line in lines]
         wanted = [line for line in new if self.wants(line)] if self.is_filtered else new
         self._all += new
         self.shown += wanted
@@ -86,6 +93,7 @@ class LogRing:
     def show_found(self, lines: Sequence[LogLine]) -> None:
         """Show exactly these lines, found by a look through the files, and what comes from now on."""
         self.shown = list(lines[-self._capacity :])
+        self.is_searched = True
         self.epoch += 1
 
     def _refilter(self) -> None:
@@ -103,6 +111,7 @@ class LogRing:
 
         self.wants = _everything if pattern is None and not names and not least else wants
         self.shown = [line for line in self._all if self.wants(line)]
+        self.is_searched = False
         self.epoch += 1
 
     def _drop_old(self, lines: list[LogLine]) -> int:

@@ -5,22 +5,14 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from launcher.dashboard.keys import help_text
+
 STOP_ALL = "stop-all"
 DETACH = "detach"
-
-HELP = """\
- up/down, j/k   select a service          /        filter the log (regex; minds case if you do)
- r              restart it                e        only lines that tell of errors
- s              stop or start it          enter    only the selected service's log
- R              restart all               f, end   follow the newest line
-                                          pgup/pgdn, mouse   scroll (pauses)
- q, d           leave it running          left/right         scroll sideways
- ctrl-c         asks: stop all, or leave  esc      close, or clear the filter
-"""
 
 
 class LeaveScreen(ModalScreen[str | None]):
@@ -46,6 +38,6 @@ class HelpScreen(ModalScreen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter,space", "dismiss(None)")]
 
     def compose(self) -> ComposeResult:
-        """The list of keys."""
-        with Vertical(classes="dialogue wide"):
-            yield Static(Text(HELP.rstrip("\n")))
+        """The list of keys, which can be scrolled."""
+        with VerticalScroll(classes="dialogue wide"):
+            yield Static(help_text())

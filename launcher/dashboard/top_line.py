@@ -9,20 +9,33 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
+from launcher.dashboard.gpu_lines import gpu_summary
 from launcher.terminal import cells
 from launcher.terminal.sanitize import clean
 
+__all__ = ["console_address", "top_line"]
+
 SHOWN_GPUS = 2
+NARROW = 60
 
 
-def top_line(document: Mapping[str, Any] | None, link: str | None, width: int) -> Text:
+def top_line(
+    document: Mapping[str, Any] | None,
+    link: str | None,
+    width: int,
+    *,
+    with_gpus: bool = True,
+    ascii_only: bool = False,
+) -> Text:
     """The parts that fit into `width` cells, the most important first.
 
     `link` is None while connected, else a sentence; without a document there is nothing but that sentence.
     """
-    parts = [Text(f"✖ {link}", style="bold red")] if link is not None else []
+    mark = cells.glyph("failed", ascii_only=ascii_only)
+    parts = [Text(f"{mark} {link}", style="bold red")] if link is not None else []
     if document is not None:
-        parts = parts + _summary(document, width) + _places(document)
+        parts = parts + _summary(document, width, ascii_only) + _places(document)
+        parts += [gpu_summary(gpu) for gpu in (document.get("gpus") or [])[:SHOWN_GPUS] if with_gpus]
     line = Text(" ", no_wrap=True, overflow="crop")
     for position, part in enumerate(parts):
         if position and cell_len(line.plain) + 3 + cell_len(part.plain) > width:
@@ -32,34 +45,29 @@ def top_line(document: Mapping[str, Any] | None, link: str | None, width: int) -
     return line
 
 
-def _summary(document: Mapping[str, Any], width: int) -> list[Text]:
+def console_address(document: Mapping[str, Any] | None) -> str | None:
+    """Where the console page is: at the memory server, else at any built-in server; None without one."""
+    services = [] if document is None else list(document["services"].values())
+    built_in = [service for service in services if service.get("server") and service.get("port") is not None]
+    first = next((each for each in built_in if each["server"] == "memory"), next(iter(built_in), None))
+    return None if first is None else f"http://localhost:{first['port']}/"
+
+
+def _summary(document: Mapping[str, Any], width: int, ascii_only: bool) -> list[Text]:
     """`lucid  ● 1/2 ready` and the uptime; `● 2/2` where there is no room."""
     wanted = [service for service in document["services"].values() if service.get("desired") == "up"]
     ready = sum(service.get("state") == "ready" for service in wanted)
     worst = min((str(service.get("state")) for service in wanted), key=cells.severity, default="stopped")
-    word = "" if width < 60 else " ready"
-    name = Text("" if width < 60 else f"{clean(str(document.get('project')))}  ", style="bold")
-    name.append(f"{cells.glyph(worst)} {ready}/{len(wanted)}{word}", style=cells.COLORS.get(worst, ""))
+    word = "" if width < NARROW else " ready"
+    project = clean(str(document.get("project")))
+    name = Text("" if width < NARROW else f"{project}  ", style=f"bold {cells.COLORS.get(worst, '')}")
+    glyph = cells.glyph(worst, ascii_only=ascii_only)
+    name.append(f"{glyph} {ready}/{len(wanted)}{word}", style=cells.COLORS.get(worst, ""))
     uptime = cells.duration((document.get("supervisor") or {}).get("uptime_s"))
     return [name, Text(f"up {uptime}")]
 
 
 def _places(document: Mapping[str, Any]) -> list[Text]:
-    """The console and the GPUs."""
-    services = document["services"].values()
-    consoles = [s for s in services if s.get("server") == "memory" and s.get("port") is not None]
-    parts = [Text(f"console localhost:{service['port']}") for service in consoles[:1]]
-    return parts + [_gpu(gpu) for gpu in (document.get("gpus") or [])[:SHOWN_GPUS]]
-
-
-def _gpu(gpu: Mapping[str, Any]) -> Text:
-    """`GPU0 H200 31% 18.2G/139.0G`; what is unknown is left out."""
-    words = [f"GPU{gpu.get('index', '?')}", clean(str(gpu.get("name") or ""))]
-    if gpu.get("utilization") is not None:
-        words.append(f"{gpu['utilization']:.0f}%")
-    used, total = gpu.get("used_bytes"), gpu.get("total_bytes")
-    if used is None and total is not None and gpu.get("free_bytes") is not None:
-        used = total - gpu["free_bytes"]
-    if total is not None:
-        words.append(f"{cells.size(used)}/{cells.size(total)}")
-    return Text(" ".join(word for word in words if word))
+    """The console."""
+    address = console_address(document)
+    return [] if address is None else [Text(f"console {address.removeprefix('http://').rstrip('/')} (o)")]

@@ -1,5 +1,5 @@
-"""What the dashboard shows, as text for each of its parts: the last snapshot, the selection, the short
-history.
+"""What the dashboard shows, as text for each of its parts: the last snapshot, the selection, the choices
+made.
 
 Pure: snapshots and link states in, text out. Knows nothing of the screen library, sockets or files.
 """
@@ -10,131 +10,123 @@ from typing import Any
 
 from rich.text import Text
 
-from launcher.dashboard.columns import SPARK_SAMPLES, table_lines
-from launcher.dashboard.log_ring import LogRing
+from launcher.dashboard.columns import TableLook, in_order, sortable_columns, table_lines
+from launcher.dashboard.gpu_lines import gpu_lines
+from launcher.dashboard.history import History
+from launcher.dashboard.painted import stacked
 from launcher.dashboard.top_line import top_line
-from launcher.terminal.reasons import has_reason, headline
-from launcher.terminal.rows import Row, not_ready, rows_of
-from launcher.terminal.sanitize import clean
+from launcher.dashboard.trouble import child_in_trouble, trouble_line
+from launcher.terminal.rows import Row, rows_of
 
-KEYS = (
-    ("q", "detach"),
-    ("^c", "stop?"),
-    ("r", "restart"),
-    ("s", "stop/start"),
-    ("/", "filter"),
-    ("e", "errors"),
-    ("enter", "solo"),
-    ("f", "follow"),
-    ("?", "help"),
-    ("R", "restart all"),
-)
+MOST_GPU_LINES = 8
 
 
 @dataclass
 class View:
-    """The state behind the screen; `link` is None while connected, else a sentence about the connection."""
+    """The state behind the screen; `link` is None while connected, else a sentence about the connection.
 
+    `selected` and `solo` are names of children; `solo` is None while all services are shown.
+    """
+
+    ascii_only: bool = False
+    has_color: bool = True
     document: Mapping[str, Any] | None = None
     link: str | None = "connecting"
-    selected: int = 0
-    history: dict[str, list[float]] = field(default_factory=dict)
-    _sampled_at: str = ""
+    selected: str | None = None
+    solo: str | None = None
+    sort: str | None = None
+    shows_gpus: bool = True
+    history: History = field(default_factory=History)
 
     def take(self, document: Mapping[str, Any]) -> None:
-        """A new snapshot: remember it, and once a second the request rates for the sparklines."""
+        """A new snapshot: remember it, and its figures for the sparklines."""
         self.document = document
         self.link = None
+        self.history.take(document)
         self.move(0)
-        second = str(document.get("at", ""))[:19]
-        if second == self._sampled_at:
-            return
-        self._sampled_at = second
-        for row in self.rows():
-            samples = self.history.setdefault(row.child, [])
-            samples.append(row.per_second or 0.0)
-            del samples[:-SPARK_SAMPLES]
 
     def move(self, step: int) -> None:
-        """Move the selection, within the rows."""
-        self.selected = max(0, min(self.selected + step, len(self.rows()) - 1))
+        """Move the selection, within the rows; one whose child has gone goes to the first row."""
+        names = [row.child for row in self.rows()]
+        if not names:
+            self.selected = None
+            return
+        position = names.index(self.selected) if self.selected in names else 0
+        self.selected = names[max(0, min(position + step, len(names) - 1))]
+
+    def select_line(self, line: int, height: int) -> None:
+        """Select what stands at a line of the table, counted from its header, where it is `height` high."""
+        rows = self.rows()
+        position = line - 1 + self._first_row(len(rows), height)
+        if 0 <= position < len(rows) and line > 0:
+            self.selected = rows[position].child
+
+    def turn_sort(self, step: int, width: int) -> None:
+        """Sort by the next column that is shown, or by the one before."""
+        columns = sortable_columns(self._rows_of_file(), width)
+        position = columns.index(self.sort) if self.sort in columns else 0
+        self.sort = columns[(position + step) % len(columns)]
 
     def rows(self) -> list[Row]:
-        """The rows of the last snapshot."""
-        return [] if self.document is None else rows_of(self.document)
+        """The rows of the last snapshot, as they are sorted."""
+        return in_order(self._rows_of_file(), self.sort)
 
     def selected_row(self) -> Row | None:
         """The row that actions are about; None before the first snapshot."""
-        rows = self.rows()
-        return rows[self.selected] if rows else None
+        return next((row for row in self.rows() if row.child == self.selected), None)
 
     def top(self, width: int, height: int) -> Text:
         """The first line."""
-        return top_line(self.document, self.link, width)
+        has_gpu_lines = self.shows_gpus and width >= 60
+        return top_line(
+            self.document, self.link, width, with_gpus=not has_gpu_lines, ascii_only=self.ascii_only
+        )
+
+    def gpus(self, width: int, height: int) -> Text:
+        """A line for each GPU."""
+        if self.document is None:
+            return Text("")
+        lines = gpu_lines(self.document, self.history, width, ascii_only=self.ascii_only)
+        return stacked(lines[:height], width)
+
+    def gpu_height(self) -> int:
+        """How many lines the GPUs want."""
+        if self.document is None or not self.shows_gpus:
+            return 0
+        return min(MOST_GPU_LINES, sum(bool(gpu.get("uuid")) for gpu in self.document.get("gpus") or []))
 
     def table(self, width: int, height: int) -> Text:
         """The header and as many rows around the selected one as fit."""
         if self.document is None:
             return Text(f"  {self.link}", style="dim", no_wrap=True, overflow="crop")
-        header, *lines = table_lines(self.rows(), width, self.selected, self.history)
-        visible = max(1, height - 1)
-        first = max(0, min(self.selected - visible // 2, len(lines) - visible))
-        text = Text("\n", no_wrap=True, overflow="crop").join([header, *lines[first : first + visible]])
+        rows = self.rows()
+        selected = next((at for at, row in enumerate(rows) if row.child == self.selected), 0)
+        look = TableLook(self.sort, self.ascii_only, self.has_color)
+        header, *lines = table_lines(rows, width, selected, self._request_rates, look)
+        first = self._first_row(len(lines), height)
+        visible = lines[first : first + max(1, height - 1)]
+        text = stacked([header, *visible], width)
         if self.link is not None:
             text.stylize("dim")
         return text
 
-    def reason(self, width: int, height: int) -> Text:
-        """Why the selected service, or else the first that is not ready, is not: one line and its last
-        words.
-        """
-        child = self._child_in_trouble()
-        if child is None:
-            return Text("")
-        tail = (child.get("last_exit") or {}).get("stderr_tail") or []
-        last_words = f"  │ {clean(str(tail[-1]))}" if tail else ""
-        text = f" {clean(str(child['name']))}: {headline(child)}{last_words}"
-        return Text(text, style="yellow", no_wrap=True, overflow="ellipsis")
+    def trouble(self, width: int, height: int) -> Text:
+        """Why the selected service, or else the first that is not ready, is not."""
+        return trouble_line(child_in_trouble(self.document, self.selected), ascii_only=self.ascii_only)
 
-    def has_reason(self) -> bool:
-        """Whether `reason` has something to say."""
-        return self._child_in_trouble() is not None
+    def has_trouble(self) -> bool:
+        """Whether `trouble` has something to say."""
+        return child_in_trouble(self.document, self.selected) is not None
 
-    def _child_in_trouble(self) -> Mapping[str, Any] | None:
-        """The child that the reason line is about."""
-        if self.document is None:
-            return None
-        troubled = [child for child in not_ready(self.document) if has_reason(child)]
-        row = self.selected_row()
-        chosen = [child for child in troubled if row is not None and child["name"] == row.child]
-        return next(iter(chosen or troubled), None)
+    def _rows_of_file(self) -> list[Row]:
+        return [] if self.document is None else rows_of(self.document, ascii_only=self.ascii_only)
 
+    def _request_rates(self, child: str) -> list[float | None]:
+        return self.history.of(child, "per_second")[-60:]
 
-def log_title(ring: LogRing, new_count: int, width: int, *, following: bool, problem: str | None) -> Text:
-    """`─ logs: all · /timeout/ 14 of 2310 ──── following ▼ ─`."""
-    scope = clean(ring.solo) if ring.solo is not None else "all"
-    parts = [f"logs: {scope}"]
-    if ring.errors_only:
-        parts.append("errors only")
-    if ring.pattern_text:
-        parts.append(f"/{clean(ring.pattern_text)}/")
-    if problem is not None:
-        parts.append(problem)
-    filtered = ring.errors_only or ring.pattern_text or ring.solo is not None
-    parts.append(f"{len(ring.shown)} of {len(ring)}" if filtered else f"{len(ring)} lines")
-    left = "─ " + " · ".join(parts) + " "
-    right = " following ▼ ─" if following else f" paused · ▼ {new_count} new (f follows) ─"
-    room = max(1, width - len(left) - len(right))
-    return Text(
-        left + "─" * room + right, style="bold" if not following else "", no_wrap=True, overflow="crop"
-    )
-
-
-def key_line(width: int) -> Text:
-    """The keys, as many as fit."""
-    text = Text(" ", no_wrap=True, overflow="crop")
-    for key, word in KEYS:
-        if len(text) + len(key) + len(word) + 3 > width:
-            break
-        text.append(key, style="bold reverse").append(f" {word}  ")
-    return text
+    def _first_row(self, count: int, height: int) -> int:
+        """The first of `count` rows that a table of `height` shows, so that the selected one is in it."""
+        names = [row.child for row in self.rows()]
+        selected = names.index(self.selected) if self.selected in names else 0
+        visible = max(1, height - 1)
+        return max(0, min(selected - visible // 2, count - visible))

@@ -4,7 +4,7 @@ Pure. The unknown is always `-`, never 0. Every state is a glyph and its word, s
 colour.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "-"
@@ -43,6 +43,7 @@ COLORS = {
 SEVERITY = ("failed", "unhealthy", "backoff", "starting", "waiting", "stopping", "ready", "stopped")
 
 _SPARKS = "▁▂▃▄▅▆▇█"
+_ASCII_SPARKS = "_.-=*#"
 
 
 def glyph(state: str, *, ascii_only: bool = False) -> str:
@@ -125,13 +126,19 @@ def state_words(child: Mapping[str, Any]) -> str:
     return state
 
 
-def sparkline(values: list[float], width: int) -> str:
-    """The last `width` values as bars, the largest one full height; a quiet line when all are 0."""
-    shown = values[-width:]
-    top = max(shown, default=0.0)
-    if top <= 0:
-        return _SPARKS[0] * len(shown)
-    return "".join(_SPARKS[round(max(value, 0) / top * (len(_SPARKS) - 1))] for value in shown)
+def sparkline(
+    values: Sequence[float | None], width: int, *, full: float | None = None, ascii_only: bool = False
+) -> str:
+    """The last `width` values as bars, `full` (else the largest one) at full height; a quiet line when all
+    are
+    0, a blank for what is unknown.
+    """
+    shown = values[-width:] if width > 0 else []
+    steps = _ASCII_SPARKS if ascii_only else _SPARKS
+    top = full or max((value for value in shown if value is not None), default=0.0)
+    last = len(steps) - 1 if top > 0 else 0
+    shares = (None if value is None else min(max(value, 0.0) / (top or 1.0), 1.0) for value in shown)
+    return "".join(" " if share is None else steps[round(share * last)] for share in shares)
 
 
 def bar(fraction: float, width: int, *, ascii_only: bool = False) -> str:

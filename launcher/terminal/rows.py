@@ -13,14 +13,14 @@ from launcher.terminal.sanitize import clean
 
 @dataclass(frozen=True)
 class Row:
-    """One child (or a service that has none) as text by column name."""
+    """One child (or a service that has none) as text by column name, and the numbers behind the texts."""
 
     service: str
     child: str
     state: str
     desired: str
     cells: Mapping[str, str]
-    per_second: float | None
+    figures: Mapping[str, float | None]
     is_stale: bool
 
 
@@ -93,9 +93,32 @@ def _row(
         state=state,
         desired=str(service.get("desired", "up")),
         cells={column: clean(str(value)) for column, value in text.items()},
-        per_second=requests.get("per_second"),
+        figures=_figures(child, requests, total, stats.get("queue") or {}, health),
         is_stale=(health.get("age_s") or 0.0) > 6.0,
     )
+
+
+def _figures(
+    child: Mapping[str, Any],
+    requests: Mapping[str, Any],
+    total: Mapping[str, Any],
+    queue: Mapping[str, Any],
+    health: Mapping[str, Any],
+) -> dict[str, float | None]:
+    """The numbers by which rows can be compared; None for what is unknown."""
+    return {
+        "UPTIME": child.get("uptime_s"),
+        "RST": child.get("restarts"),
+        "CPU%": child.get("cpu_percent"),
+        "RSS": child.get("rss_bytes"),
+        "VRAM": child.get("vram_bytes"),
+        "REQ/S": requests.get("per_second"),
+        "P50": total.get("p50"),
+        "P99": total.get("p99"),
+        "QUEUE": queue.get("depth"),
+        "PID": child.get("pid"),
+        "HEALTH": health.get("age_s"),
+    }
 
 
 def _fell_back_to_cpu(service: Mapping[str, Any]) -> bool:
@@ -147,4 +170,5 @@ def _queue(queue: Mapping[str, Any]) -> str:
     if queue.get("depth") is None:
         return cells.UNKNOWN
     limit = queue.get("limit")
-    return f"{queue['depth']}/{limit}" if limit is not None else str(queue["depth"])
+    depth = cells.number(queue["depth"])
+    return depth if limit is None else f"{depth}/{cells.number(limit)}"

@@ -188,9 +188,9 @@ async def test_help_lists_the_keys(control: ControlDouble, open_dashboard: Open)
     async with open_dashboard() as screen:
         await screen.shows("> inference")
         await screen.pilot.press("question_mark")
-        await screen.shows("restart all", "select a service")
+        await screen.shows("restart every service", "select the service above")
         await screen.pilot.press("escape")
-        await screen.shows("> inference", without="select a service")
+        await screen.shows("> inference", without="select the service above")
 
 
 async def test_a_lost_supervisor_is_shown_and_found_again(
@@ -214,7 +214,7 @@ async def test_a_crash_has_a_bad_exit_code(stack: Path, monkeypatch: pytest.Monk
     def broken(self: Dashboard, *size: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Dashboard, "_arrange", broken)
+    monkeypatch.setattr(Dashboard, "arrange", broken)
     app = Dashboard(stack / "config.yaml")
     with pytest.raises(RuntimeError, match="a bug"):
         async with app.run_test():

@@ -47,7 +47,7 @@ async def test_the_filter_looks_at_history_and_minds_case_like_the_user(
     async with open_dashboard() as screen:
         await screen.shows("calm")
         await screen.pilot.press("slash", *"timeout", "enter")
-        text = await screen.shows("/timeout/", "2 of 3", without="calm")
+        text = await screen.shows("/timeout/", "2 found", without="calm")
         assert "Timeout one" in text
         write_log("memory", "another timeout", "another calm")
         await screen.shows("another timeout", without="another calm")
