@@ -25,6 +25,7 @@ from servers.memory.keywords import KeywordIndex, fuse, in_order
 from servers.memory.ledger import Ledger
 from servers.memory.metrics import CommitMetrics
 from servers.memory.search import Found, Hit, Match, Search
+from servers.memory.search_batches import SearchBatches
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
 from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Selected, Selection, Store
@@ -79,6 +80,7 @@ class Memories:
         self._store: Store | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._index: VectorIndex | None = None
+        self._searches: SearchBatches | None = None
         self._keywords: KeywordIndex | None = None
         self._writer: GroupCommit[Job, Outcome] | None = None
 
@@ -100,11 +102,15 @@ class Memories:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait({self._sweeper})
+        if self._searches is not None:
+            await self._searches.close()
         # The threads that read go first: a start that was cut short may still be making the writer in one.
         for threads in (self._readers, self._files):
             await asyncio.to_thread(threads.shutdown, wait=True, cancel_futures=True)
         if self._writer is not None:
             await asyncio.to_thread(self._writer.close)
+        if self._index is not None:
+            await asyncio.to_thread(self._index.close)
         await self._worker.close()
         if self._store is not None:
             await asyncio.to_thread(self._store.close)
@@ -129,7 +135,17 @@ class Memories:
 
         Raises InvalidRequest for a search by words where they are not indexed.
         """
-        return await self._read(lambda: self._retrieve(search, wanted, match, words))
+        store, searches = _opened(self._store), _opened(self._searches)
+        if wanted != EVERYTHING:
+            allowed = await self._read(lambda: store.matching(search.namespace, wanted))
+            search = replace(search, allowed=allowed)
+        if match == "meaning":
+            found = await searches.search(search)
+        else:
+            found = await self._read(lambda: self._by_words(_opened(self._index), search, match, words))
+        memories = await self._read(lambda: store.fetch([hit.seq for hit in found.hits]))
+        hits = [(hit, memories[hit.seq]) for hit in found.hits if hit.seq in memories]
+        return Retrieved(hits, found.total, found.hidden)
 
     async def find_many(self, ids: Sequence[str]) -> dict[str, Memory]:
         """Return the memories of these ids that are neither deleted nor expired."""
@@ -172,7 +188,7 @@ class Memories:
             lambda: index.counts(self.now_ms(), self._settings.significance_threshold)
         )
         info = await self._read(lambda: _opened(self._store).info())
-        return Counts(visible, active, writer.depth, info)
+        return Counts(visible, active, writer.depth, info, index.mode)
 
     async def _read(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)
@@ -199,22 +215,13 @@ class Memories:
             store, index, self._settings.rules, self.now_ms, self._settings.max_memories, self._keywords
         )
         self._index = index
+        self._searches = SearchBatches(index.search_many)
         writer = GroupCommit(
             ledger.commit, queue_rows=self._settings.write_queue_rows, on_commit=self._metrics.record
         )
         self._metrics.watch(lambda: writer.depth)
         self._writer = writer
         log.info("%d memories are ready to be searched on %s", done, device)
-
-    def _retrieve(self, search: Search, wanted: Filter, match: Match, words: str) -> Retrieved:
-        store = _opened(self._store)
-        if wanted != EVERYTHING:
-            search = replace(search, allowed=store.matching(search.namespace, wanted))
-        index = _opened(self._index)
-        found = index.search(search) if match == "meaning" else self._by_words(index, search, match, words)
-        memories = store.fetch([hit.seq for hit in found.hits])
-        hits = [(hit, memories[hit.seq]) for hit in found.hits if hit.seq in memories]
-        return Retrieved(hits, found.total, found.hidden)
 
     def _by_words(self, index: VectorIndex, search: Search, match: Match, words: str) -> Found:
         if self._keywords is None:

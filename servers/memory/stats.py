@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from servers.memory.codes import Mode
 from servers.memory.instants import iso_utc
 from servers.memory.settings import MemorySettings
 from servers.memory.store.base import StoreInfo
@@ -14,12 +15,16 @@ from servers.memory.store.base import StoreInfo
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Facts about the memories: those shown, those above the threshold, rows that wait for their commit."""
+    """Facts about the memories: those shown, those above the threshold, rows that wait for their commit.
+
+    `index_mode` names the codes that a search passes over first, see `servers.memory.codes`.
+    """
 
     visible: int
     active: int
     waiting_rows: int
     store: StoreInfo
+    index_mode: Mode
 
 
 def stats_object(
@@ -37,6 +42,7 @@ def stats_object(
         },
         "last_backup": _last_backup(counts),
         **_memory_counts(counts),
+        "index": {"mode": counts.index_mode if counts else None, "exact": True},
         "store": _store_object(counts, str(settings.path)),
     }
     return merged | ({"gpu": embedding["gpu"]} if "gpu" in embedding else {})
