@@ -75,7 +75,8 @@ class Desk:
             for request, place in self.underway.finish(entry.shared):
                 request.note_batch(batch.started_at, batch.finished_at)
                 if cause is None:
-                    request.receive(place, (batch.unit if request.normalize else batch.raw)[row])
+                    vector = (batch.unit if request.normalize else batch.raw)[row]
+                    request.receive(place, vector, entry.tokens)
                 else:
                     request.fail(_text_failed(place, cause))
 

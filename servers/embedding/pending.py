@@ -35,6 +35,7 @@ class PendingRequest:
         self.normalize, self.truncate, self.bulk = normalize, truncate, bulk
         self.client, self.deadline = client, deadline
         self.tokens: list[Tokens] = []
+        self.read: list[Tokens | None] = [None] * len(texts)
         self.shared: list[SharedText] = []
         self.vectors: Vectors = np.empty((len(texts), dimensions), dtype=np.float32)
         self.began_at = self.queued_at = self.finished_at = loop.time()
@@ -56,9 +57,13 @@ class PendingRequest:
         """Tell whether the deadline has passed at `now`."""
         return self.deadline is not None and now >= self.deadline
 
-    def receive(self, place: int, vector: Vectors) -> None:
-        """Take the vector of the text at `place`; the last one answers the request."""
+    def receive(self, place: int, vector: Vectors, tokens: Tokens) -> None:
+        """Take the vector of the text at `place` and what was read for it; the last one answers the request.
+
+        The tokens may be another request's for the same text, and come before this one's own.
+        """
         self.vectors[place] = vector
+        self.read[place] = tokens
         self._missing -= 1
         if self._missing == 0 and not self.done.done():
             self.done.set_result(None)
@@ -139,13 +144,18 @@ class TextsUnderway:
     def join(self, request: PendingRequest) -> None:
         """Fill `request.shared`: a text that is on its way is waited for together."""
         for place, text in enumerate(request.texts):
-            shared = self._underway.get(text)
-            if shared is None:
-                shared = self._underway[text] = SharedText(text)
-            else:
-                self.joined += 1
+            # A text that must not be cut is looked at by its own request before anybody computes it.
+            shared = self._shared(text) if request.truncate else SharedText(text)
             shared.waiters.append((request, place))
             request.shared.append(shared)
+
+    def _shared(self, text: str) -> SharedText:
+        shared = self._underway.get(text)
+        if shared is None:
+            shared = self._underway[text] = SharedText(text)
+        else:
+            self.joined += 1
+        return shared
 
     def leave(self, request: PendingRequest) -> None:
         """Wait no longer for any text of `request`; texts that nobody waits for are forgotten."""

@@ -182,7 +182,7 @@ class EmbeddingWorker:
             infer_s=request.finished_at - started_at,
         )
         self._meter.count_request(timing, request.finished_at - request.began_at)
-        tokens = request.tokens
+        tokens = [each for each in request.read if each is not None]
         return Embedded(
             request.vectors,
             tuple(len(each) for each in tokens),

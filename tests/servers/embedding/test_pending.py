@@ -17,9 +17,9 @@ def request_of(*texts: str, deadline: float | None = None) -> PendingRequest:
 async def test_a_request_is_done_when_its_last_vector_has_come() -> None:
     """In whatever order they come, each lands in its place."""
     request = request_of("a", "b")
-    request.receive(1, np.array([3, 4], np.float32))
+    request.receive(1, np.array([3, 4], np.float32), TOKENS)
     assert not request.done.done()
-    request.receive(0, np.array([1, 2], np.float32))
+    request.receive(0, np.array([1, 2], np.float32), TOKENS)
     await request.done
     np.testing.assert_array_equal(request.vectors, [[1, 2], [3, 4]])
 
@@ -29,7 +29,7 @@ async def test_a_failed_request_stays_failed() -> None:
     request = request_of("a")
     request.fail(ValueError("first"))
     request.fail(ValueError("second"))
-    request.receive(0, np.zeros(2, np.float32))
+    request.receive(0, np.zeros(2, np.float32), TOKENS)
     assert request.is_departed
     with pytest.raises(ValueError, match="first"):
         await request.done
@@ -78,3 +78,14 @@ async def test_an_entry_is_wanted_by_one_who_waits_in_time_for_what_nobody_compu
     assert entries[2].shared.take()
     assert not entries[2].shared.take()
     assert not entries[0].is_wanted(9.0)
+
+
+async def test_a_text_that_must_not_be_cut_is_not_shared() -> None:
+    """Whoever forbids cutting must look at the text itself before it is computed for it."""
+    underway = TextsUnderway()
+    cut, whole = request_of("a"), PendingRequest(["a"], 2, truncate=False)
+    underway.join(cut)
+    underway.join(whole)
+    assert cut.shared[0] is not whole.shared[0]
+    underway.leave(whole)
+    assert len(underway) == 1

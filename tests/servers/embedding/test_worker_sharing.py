@@ -1,6 +1,7 @@
 """What requests share and what they do not: identical texts, turns, the queue, and time."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -12,7 +13,7 @@ from servers.embedding.engine import OnPhase, Tokens
 from servers.embedding.worker import INTERACTIVE_TEXTS, EmbeddingWorker
 from servers.errors import DeadlineExceeded, InternalError, Overloaded, TooLarge
 from servers.settings import EmbeddingSettings
-from tests.servers.embedding.doubles import ScriptedEngine
+from tests.servers.embedding.doubles import PATIENCE_S, ScriptedEngine
 
 OpenWorker = Callable[..., AbstractAsyncContextManager[EmbeddingWorker]]
 Settle = Callable[[], Awaitable[None]]
@@ -83,10 +84,36 @@ async def test_a_text_that_is_being_computed_can_still_be_joined(
         joining = asyncio.create_task(worker.embed(["held"]))
         await settled()
         engine.gate.set()
-        await asyncio.gather(first, joining)
+        _, joined = await asyncio.gather(first, joining)
+        assert (joined.tokens, joined.truncated) == ((3,), (False,))
         assert computed(engine) == ["held"]
         await worker.embed(["held"])
     assert computed(engine) == ["held", "held"]
+
+
+async def test_who_joins_a_text_knows_its_tokens_though_its_own_were_never_read(
+    engine: ScriptedEngine, open_worker: OpenWorker, settled: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vector may come before a request's own texts are tokenised; its usage is right all the same."""
+    gate, tokenize = threading.Event(), engine.tokenize
+
+    def waiting(texts: list[str]) -> list[Tokens]:
+        assert gate.wait(PATIENCE_S)
+        return tokenize(texts)
+
+    async with open_worker() as worker:
+        long = "word " * 300
+        engine.gate.clear()
+        first = asyncio.create_task(worker.embed([long]))
+        await engine.wait_for_forward()
+        monkeypatch.setattr(engine, "tokenize", waiting)
+        joining = asyncio.create_task(worker.embed([long]))
+        await settled()
+        engine.gate.set()
+        await first
+        joined = await joining
+        gate.set()
+    assert (joined.tokens, joined.truncated) == ((256,), (True,))
 
 
 async def test_sharing_with_bulk_work_is_not_waiting_with_it(
