@@ -7,13 +7,13 @@ connections, threads or SQL.
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
 from servers.embedding.worker import EmbeddingWorker, Priority
 from servers.errors import NotFound, TooLarge
+from servers.memory.ids import new_id
 from servers.memory.jobs import DeleteJob, Draft, Outcome, StoreJob
 from servers.memory.limits import Limits
 from servers.memory.memories import Memories
@@ -208,7 +208,7 @@ def drafts_of(items: Sequence[StoreItem], embedded: Sequence[Vector], now_ms: in
 
 def _memory(item: StoreItem, vector: Vector, now_ms: int) -> Memory:
     return Memory(
-        id=item.id or str(uuid4()),
+        id=item.id or new_id(now_ms),
         namespace=item.namespace or DEFAULT_NAMESPACE,
         text=item.text,
         timestamp_ms=now_ms if item.timestamp is None else item.timestamp,

@@ -34,29 +34,40 @@ class Novelty:
         now_ms: int,
     ) -> None:
         self._known = known.nearest(vectors, namespaces, now_ms) if len(vectors) else []
-        self._namespaces = namespaces
-        self._units = unit(vectors)
-        self._accepted: dict[str, list[tuple[int, str]]] = {}
+        self._among = _similarities(unit(vectors), namespaces)
+        # Added to a row of similarities, it leaves those of the accepted rows and hides all others.
+        self._hiding = np.full(len(vectors), -np.inf, dtype=np.float32)
+        self._ids: dict[int, str] = {}
 
     def nearest(self, row: int) -> Neighbour | None:
         """Return the most similar memory to that row, known or accepted before; the known one wins a tie."""
         known = self._known[row]
-        earlier = self._accepted.get(self._namespaces[row])
-        if not earlier:
+        if not self._ids:
             return known
-        similarities = self._units[[position for position, _ in earlier]] @ self._units[row]
+        similarities = self._among[row] + self._hiding
         best = int(similarities.argmax())
-        similarity = float(np.clip(similarities[best], -1.0, 1.0))
-        if known is not None and known.similarity >= similarity:
+        similarity = min(1.0, float(similarities[best]))
+        if similarity == -np.inf or (known is not None and known.similarity >= similarity):
             return known
-        return Neighbour(similarity, earlier[best][1])
+        return Neighbour(max(-1.0, similarity), self._ids[best])
 
     def accept(self, row: int, memory_id: str) -> None:
         """Count that row among the known from now on."""
-        self._accepted.setdefault(self._namespaces[row], []).append((row, memory_id))
+        self._hiding[row] = 0.0
+        self._ids[row] = memory_id
 
     def withdraw(self, rows: Sequence[int]) -> None:
         """Forget that these rows were accepted: their operation failed."""
-        gone = set(rows)
-        for namespace, earlier in self._accepted.items():
-            self._accepted[namespace] = [entry for entry in earlier if entry[0] not in gone]
+        for row in rows:
+            self._hiding[row] = -np.inf
+            self._ids.pop(row, None)
+
+
+def _similarities(units: npt.NDArray[np.float32], namespaces: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The similarity of every pair of rows (n, n), minus infinity across namespaces."""
+    codes = {namespace: code for code, namespace in enumerate(dict.fromkeys(namespaces))}
+    places = np.array([codes[namespace] for namespace in namespaces], dtype=np.int64)
+    similarities: npt.NDArray[np.float32] = units @ units.T
+    if len(codes) > 1:
+        similarities[places[:, None] != places] = -np.inf
+    return similarities

@@ -26,8 +26,11 @@ WAL_LIMIT_BYTES: Final = 64 << 20
 
 SYNCHRONOUS: Final = "FULL"
 """A commit ends with a sync of the log; anything less loses acknowledged memories in a power cut."""
-CHECKPOINT_PAGES: Final = 1_000
-"""After how many pages in the log a commit moves them into the file: SQLite's own default."""
+CHECKPOINT_PAGES: Final = 4_096
+"""After how many pages in the log a commit moves them into the file: 32 MiB, four times SQLite's default.
+
+Pages that change often, those of the indexes, are then moved a quarter as often, and fewer commits wait.
+"""
 
 
 class Connections:

@@ -40,8 +40,8 @@ class SqliteTransaction:
 
     def insert(self, memory: Memory) -> Memory:
         """Add a memory whose id is not taken; returns it with its `seq`."""
-        ((seq,),) = self._writer.execute(rows.INSERT, rows.to_row(memory)).fetchall()
-        return replace(memory, seq=int(str(seq)))
+        self._writer.execute(rows.INSERT, rows.to_row(memory))
+        return replace(memory, seq=self._writer.last_insert_rowid())
 
     def replace(self, memory: Memory) -> None:
         """Write the undeleted memory of that seq anew."""
