@@ -95,6 +95,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--phase", action="append", default=[])
     parser.add_argument("--ready", action="store_true")
     parser.add_argument("--stop-self", action="store_true")
+    parser.add_argument("--slow-stop", action="store_true")
+    parser.add_argument("--use-up-files", action="store_true")
     parser.add_argument("--exit", type=int, default=None)
     parser.add_argument("--exit-generations", type=int, default=1_000_000)
     parser.add_argument("--segfault", action="store_true")
@@ -139,16 +141,36 @@ def main() -> None:
     flags = parse()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if flags.ignore_term else end_well)
     misbehave(flags)
+    if flags.slow_stop:
+        signal.signal(signal.SIGTERM, end_slowly)
     kept = hoard(flags.hoard)
     for phase in flags.phase:
         notify(f"X_LUCID_PHASE={phase}", "X_LUCID_PROGRESS=0.5", f"STATUS=in {phase}")
     if flags.ready:
         notify("READY=1", "X_LUCID_DEVICE=cpu")
+    if flags.use_up_files:
+        use_up_files()
     end_badly(flags)
     if flags.serve:
         serve()
     wait_forever()
     del kept
+
+
+def end_slowly(number: int, frame: object) -> None:
+    """Ask for ten seconds, take one, and end well."""
+    notify("STOPPING=1", "EXTEND_TIMEOUT_USEC=10000000")
+    select.select([], [], [], 1.0)
+    end_well(number, frame)
+
+
+def use_up_files() -> None:
+    """Open files until there are no more to be had."""
+    try:
+        while True:
+            os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return
 
 
 def end_well(number: int, frame: object) -> None:
