@@ -5,6 +5,7 @@ It decides nothing but who knows whom; `servers.serve` runs the result.
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from servers.embedding.worker import EmbeddingWorker
@@ -18,7 +19,7 @@ from servers.memory.store.sqlite import SqliteStore
 from servers.memory.transfers import Transfers
 from servers.memory.upkeep import Upkeep
 from servers.readiness import Readiness
-from servers.service import Service
+from servers.service import Command, Service
 from servers.surroundings import read_version
 from servers.telemetry import Telemetry
 
@@ -42,37 +43,48 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
         now_ms=_now_ms,
         metrics=CommitMetrics(telemetry.registry),
     )
-    commands = (
-        *Handlers(settings, memories, worker, telemetry).commands(),
-        *Upkeep(settings, memories, worker).commands(),
-        *Transfers(settings, memories, worker).commands(),
-    )
-    door = None
-    if settings.mcp:
-        door = McpDoor(commands, readiness, telemetry, max_body_bytes=settings.max_message_bytes)
-
-    async def start() -> None:
-        if door is not None:
-            await door.start()
-        await memories.start()
-
-    async def stop() -> None:
-        if door is not None:
-            await door.stop()
-        await memories.stop()
-
-    return Service(
+    commands = commands_of(settings, memories, worker, telemetry)
+    service = Service(
         name=NAME,
         version=version,
         commands=commands,
         readiness=readiness,
         telemetry=telemetry,
-        routes=() if door is None else (door.route(),),
-        start=start,
-        stop=stop,
+        start=memories.start,
+        stop=memories.stop,
         is_alive=memories.is_alive,
         describe=lambda: {"model": settings.model, "path": str(settings.path)},
     )
+    if not settings.mcp:
+        return service
+    return with_door(
+        service, McpDoor(commands, readiness, telemetry, max_body_bytes=settings.max_message_bytes)
+    )
+
+
+def commands_of(
+    settings: MemorySettings, memories: Memories, worker: EmbeddingWorker, telemetry: Telemetry
+) -> tuple[Command, ...]:
+    """Return every command that the memory server answers."""
+    return (
+        *Handlers(settings, memories, worker, telemetry).commands(),
+        *Upkeep(settings, memories, worker).commands(),
+        *Transfers(settings, memories, worker).commands(),
+    )
+
+
+def with_door(service: Service, door: McpDoor) -> Service:
+    """Return the service with the MCP door, which opens before it and closes before it."""
+
+    async def start() -> None:
+        await door.start()
+        await service.start()
+
+    async def stop() -> None:
+        await door.stop()
+        await service.stop()
+
+    return replace(service, routes=(*service.routes, door.route()), start=start, stop=stop)
 
 
 def open_store(settings: MemorySettings) -> Store:

@@ -12,24 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-import numpy as np
-
 from servers.embedding.engine import ModelInfo
 from servers.embedding.worker import EmbeddingWorker
-from servers.errors import InvalidRequest, StoreOpening
+from servers.errors import StoreOpening
 from servers.memory.filters import EVERYTHING, Filter
 from servers.memory.group_commit import GroupCommit
 from servers.memory.index import VectorIndex
 from servers.memory.jobs import Job, Outcome
-from servers.memory.keywords import KeywordIndex, fuse, in_order
+from servers.memory.keywords import KeywordIndex
 from servers.memory.ledger import Ledger
 from servers.memory.metrics import CommitMetrics
-from servers.memory.search import Found, Hit, Match, Search
+from servers.memory.search import Hit, Match, Search
 from servers.memory.search_batches import SearchBatches
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
 from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Selected, Selection, Store
 from servers.memory.sweep import keep_sweeping, sweep_if_possible
+from servers.memory.word_search import require_words, search_words
 from servers.readiness import Readiness
 
 log = logging.getLogger(__name__)
@@ -38,8 +37,6 @@ T = TypeVar("T")
 
 READ_THREADS: Final = 2
 """Searches and look-ups that run at once; torch itself spreads one search over the cores."""
-FUSED_DEPTH: Final = 100
-"""How far down the ranking by meaning is looked at when it is fused with the one by words."""
 ROWS_PER_STEP: Final = 4096
 """Memories read between two reports of progress while the index is built."""
 
@@ -142,7 +139,8 @@ class Memories:
         if match == "meaning":
             found = await searches.search(search)
         else:
-            found = await self._read(lambda: self._by_words(_opened(self._index), search, match, words))
+            index, keywords = _opened(self._index), require_words(self._keywords)
+            found = await self._read(lambda: search_words(index, keywords, search, match, words))
         memories = await self._read(lambda: store.fetch([hit.seq for hit in found.hits]))
         hits = [(hit, memories[hit.seq]) for hit in found.hits if hit.seq in memories]
         return Retrieved(hits, found.total, found.hidden)
@@ -222,24 +220,6 @@ class Memories:
         self._metrics.watch(lambda: writer.depth)
         self._writer = writer
         log.info("%d memories are ready to be searched on %s", done, device)
-
-    def _by_words(self, index: VectorIndex, search: Search, match: Match, words: str) -> Found:
-        if self._keywords is None:
-            raise InvalidRequest(
-                "match: words are not indexed by this server; set its option keyword_search to true.",
-                details={"field": "match", "allowed": ["meaning"], "got": match},
-            )
-        holding = self._keywords.search(words)
-        allowed = np.array(sorted(holding), dtype=np.int64)
-        if search.allowed is not None:
-            allowed = np.intersect1d(allowed, search.allowed)
-        found = index.search(replace(search, allowed=allowed, offset=0, count=max(1, len(allowed))))
-        hits, total, hidden = in_order(found.hits, holding), found.total, found.hidden
-        if match == "both":
-            depth = max(search.offset + search.count, FUSED_DEPTH)
-            near = index.search(replace(search, offset=0, count=depth))
-            hits, total, hidden = fuse(near.hits, hits), near.total, near.hidden
-        return Found(hits[search.offset : search.offset + search.count], total, hidden)
 
 
 def _mark(info: ModelInfo) -> ModelMark:

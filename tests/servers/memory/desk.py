@@ -10,13 +10,11 @@ from typing import Any
 
 from servers.embedding.worker import EmbeddingWorker
 from servers.errors import RequestError
-from servers.memory.handlers import Handlers
+from servers.memory.assembly import commands_of
 from servers.memory.memories import Memories
 from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
 from servers.memory.store.sqlite import SqliteStore
-from servers.memory.transfers import Transfers
-from servers.memory.upkeep import Upkeep
 from servers.protocol import Envelope, encode, failure, parse, success
 from servers.readiness import Readiness
 from servers.service import Command, RequestContext
@@ -92,9 +90,5 @@ def make_desk(settings: MemorySettings, vfs: str | None = None) -> Desk:
     )
     phases: list[str] = []
     readiness.subscribe(lambda changed: phases.append(changed.phase))
-    commands = (
-        *Handlers(settings, memories, worker, telemetry).commands(),
-        *Upkeep(settings, memories, worker).commands(),
-        *Transfers(settings, memories, worker).commands(),
-    )
+    commands = commands_of(settings, memories, worker, telemetry)
     return Desk(commands, memories, readiness, clock, phases, telemetry)
