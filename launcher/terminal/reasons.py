@@ -18,6 +18,9 @@ _EXIT_WORDS = {
     "unhealthy": "stopped answering its health probe",
     "spawn_failed": "could not be started",
     "memory_limit": "went over its memory limit",
+    "vram_limit": "went over its limit of GPU memory",
+    "open_files_limit": "had no open files left",
+    "wrong_device": "did not compute on the GPU that it was given",
 }
 
 
