@@ -33,6 +33,7 @@ SEED_CLIENTS = (1, 16, 64)
 BULK = {"texts_per_request": 256, "clients": 2, "config": {"priority": "bulk", "encoding": "base64"}}
 LARGE = {"texts_per_request": 256, "clients": 2, "config": {"encoding": "base64"}}
 MUCH_S = 600.0
+TURNS = 3
 RESULTS = Path(__file__).with_name("results")
 
 Measure = Callable[[System], dict[str, Any]]
@@ -78,7 +79,7 @@ def _described() -> dict[str, Any]:
 def _round(seconds: float, infinity_venv: Path | None) -> Iterator[tuple[str, Any]]:
     """Yield one measurement after the other, those that are compared next to each other."""
     for backend in ("auto", "torch"):
-        yield f"engine {backend}", _engine_rate(backend, seconds)
+        yield f"against engine {backend}", _against_engine(backend, seconds)
         yield f"ours {backend}", _at(ours(backend), CLIENTS, seconds)
     yield "ours auto, /v1", _at(ours("auto", "openai"), CLIENTS, seconds)
     yield "seed-style", _at(seed_style(), SEED_CLIENTS, seconds)
@@ -100,6 +101,34 @@ def _engine_rate(backend: str, seconds: float) -> dict[str, Any]:
     argv = [sys.executable, "-m", "benchmarks.engine_rate", backend, str(seconds)]
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
     return json.loads(done.stdout)  # type: ignore[no-any-return]  # what `main` returned
+
+
+def _against_engine(backend: str, seconds: float) -> dict[str, Any]:
+    """Measure 64 clients and the engine alone in turn, on one running server.
+
+    In wall time, and in the CPU time of server or engine for each text: on a machine that is busy with other
+    things, that is the steadier of the two. The load generator's own CPU time is in the former only.
+    """
+    alone: list[dict[str, Any]] = []
+    served: list[dict[str, Any]] = []
+    with ours(backend) as system:
+        run_load(system.plan(clients=8, seconds=1.0))
+        for _ in range(TURNS):
+            alone.append(_engine_rate(backend, seconds))
+            before = system.cpu_seconds()
+            figures = run_load(system.plan(clients=64, seconds=seconds, warmup_s=0.0))
+            cpu_ms = 1000 * (system.cpu_seconds() - before) / figures["replies"]["ok"]
+            served.append({"per_second": figures["texts_per_second"], "cpu_ms_per_text": round(cpu_ms, 3)})
+    return {
+        "alone": alone,
+        "served": served,
+        "share": _median(served, "per_second") / _median(alone, "texts_per_second"),
+        "cpu_share": _median(alone, "cpu_ms_per_text") / _median(served, "cpu_ms_per_text"),
+    }
+
+
+def _median(figures: list[dict[str, Any]], key: str) -> float:
+    return statistics.median(float(each[key]) for each in figures)
 
 
 def _at(starting: AbstractContextManager[System], clients: tuple[int, ...], seconds: float) -> dict[str, Any]:

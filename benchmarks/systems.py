@@ -46,6 +46,11 @@ class System:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as reply:
             return str(reply.read().decode())
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the process has used, all threads together."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident_mb(self) -> float:
         """Return the resident memory of the process in MiB."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
