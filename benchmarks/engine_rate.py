@@ -1,8 +1,8 @@
 """How many texts a second an engine makes in its own process, at the batch size that suits it best.
 
 The measure that a server's throughput is held against: no server, no queue, texts tokenised beforehand. They
-are sorted by length 64 at a time, which is what a server with 64 waiting clients has to choose from. `sentence-transformers` is measured by its own
-`encode`, tokenising included, since that is how it is used.
+are sorted by length 64 at a time, which is what a server with 64 waiting clients has to choose from.
+`sentence-transformers` is measured by its own `encode`, tokenising included, since that is how it is used.
 
 Run: python -m benchmarks.engine_rate BACKEND SECONDS
 """
