@@ -36,14 +36,27 @@ def main(runs: int, seed: int) -> int:
         name: sorted(one for account in accounts for one in getattr(account, name))
         for name in ("lost", "doubled", "torn", "unsearchable")
     }
-    result = {
+    result = describe(accounts, broken, seed, time.monotonic() - began)
+    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    if any(broken.values()):
+        print(json.dumps(broken, indent=2), file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe(
+    accounts: list[Account], broken: dict[str, list[str]], seed: int, seconds: float
+) -> dict[str, object]:
+    """The figures of all rounds, and of the machine."""
+    return {
         "kills": sum(account.runs for account in accounts),
         "kills_per_data_folder": KILLS_PER_ROUND,
         "seed": seed,
         "acknowledged": sum(account.acknowledged for account in accounts),
         "repeated_after_a_kill": sum(account.repeated for account in accounts),
         **{name: len(ids) for name, ids in broken.items()},
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(seconds, 1),
         "machine": {
             "cores": os.cpu_count(),
             "cpu": platform.machine(),
@@ -51,12 +64,6 @@ def main(runs: int, seed: int) -> int:
             "sqlite": apsw.sqlite_lib_version(),
         },
     }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
-    if any(broken.values()):
-        print(json.dumps(broken, indent=2), file=sys.stderr)
-        return 1
-    return 0
 
 
 if __name__ == "__main__":
