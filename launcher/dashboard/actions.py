@@ -171,7 +171,7 @@ ACTIONS: Mapping[str, Callable[..., None]] = {
     "restart": _restart,
     "stop_or_start": _stop_or_start,
     "restart_all": _restart_all,
-    "order": lambda app, kind, service: order(app, kind, [service]),
+    "order": lambda app, kind_and_service: order(app, kind_and_service[0], [kind_and_service[1]]),
     "sort": _sort,
     "gpus": _gpus,
     "timeline": _timeline,

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 from textual.app import App, ComposeResult
 from textual.binding import BindingType
 from textual.events import Resize
+from textual.geometry import Size
 from textual.reactive import Reactive
 
 from launcher.dashboard.actions import ACTIONS
 from launcher.dashboard.feed import ControlFeed
 from launcher.dashboard.keys import STACK_KEYS, bindings, key_line
-from launcher.dashboard.log_files import LogFiles
+from launcher.dashboard.log_files import LOG_INTERVAL_S, LogFiles
 from launcher.dashboard.log_view import LogView
 from launcher.dashboard.painted import Painted
 from launcher.dashboard.screens import DETACH, STOP_ALL
@@ -53,7 +54,14 @@ class Dashboard(App[str]):
     BINDINGS: ClassVar[list[BindingType]] = bindings(STACK_KEYS)
     ansi_theme_dark = Reactive(COLORS, init=False)
 
-    def __init__(self, config_path: Path, retry_s: float = 0.5, *, ascii_only: bool = False) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        retry_s: float = 0.5,
+        log_interval_s: float = LOG_INTERVAL_S,
+        *,
+        ascii_only: bool = False,
+    ) -> None:
         # With NO_COLOR the terminal's own two colours; the screen library's answer would be a picture in
         # greys.
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -64,7 +72,9 @@ class Dashboard(App[str]):
         self.log_view = LogView(
             "logs", config_path.parent / "logs" / "saved", ascii_only=ascii_only, search=self._search
         )
-        self._files = LogFiles(config_path.parent / "logs", self.log_view.pane.add, self._on_found)
+        self._files = LogFiles(
+            config_path.parent / "logs", self.log_view.pane.add, self._on_found, log_interval_s
+        )
         self._top = Painted(self.view.top, "top")
         self._gpus = Painted(self.view.gpus, "gpus")
         self._table = Table(self.view, self.arrange)
@@ -72,6 +82,7 @@ class Dashboard(App[str]):
         self._trouble = Painted(self.view.trouble, "trouble")
         self._keys = Painted(lambda width, height: key_line(width, ascii_only=ascii_only), "keys")
         self._heard_at = time.monotonic()
+        self._room: Size | None = None
         if self.no_color:
             self.theme = "ansi-dark"
 
@@ -105,6 +116,8 @@ class Dashboard(App[str]):
 
     def on_resize(self, event: Resize) -> None:
         """Rearrange for the new size."""
+        # The app's own idea of its size is still the old one here.
+        self._room = event.size
         self.arrange()
 
     def on_snapshot(self, document: dict[str, Any]) -> None:
@@ -149,9 +162,11 @@ class Dashboard(App[str]):
             self.log_view.say(f"searched back to {local_time(found.back_to, '%m-%d %H:%M:%S')}")
         self.log_view.pane.redraw()
 
-    def action_do(self, name: str, *arguments: object) -> None:
-        """Do what a key or a command of the palette is for; see `actions`."""
-        ACTIONS[name](self, *arguments)
+    def action_do(self, name: str, *argument: object) -> None:
+        """Do what a key or a command of the palette is for; see `actions`. The library passes one
+        argument.
+        """
+        ACTIONS[name](self, *argument)
 
     def action_log(self, name: str) -> None:
         """A command of the palette that is about the log."""
@@ -164,7 +179,7 @@ class Dashboard(App[str]):
 
     def arrange(self) -> None:
         """Give every part the height that it needs at this size, and redraw what changed."""
-        width, height = self.size
+        width, height = self._room or self.size
         is_tiny = width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT
         is_solo = self.view.solo is not None and not is_tiny
         gpus = self.view.gpu_height() if width >= GPU_WIDTH and height >= GPU_HEIGHT else 0

@@ -14,7 +14,7 @@ from launcher.logs.history import Found, search_history
 from launcher.logs.reader import read_last
 from launcher.logs.records import LogFilter, LogLine
 
-__all__ = ["LogFiles"]
+__all__ = ["LOG_INTERVAL_S", "LogFiles"]
 
 BACKFILL_LINES = 2_000
 MOST_FOUND = 5_000
@@ -36,10 +36,12 @@ class LogFiles:
         folder: Path,
         on_lines: Callable[[list[LogLine]], None],
         on_found: Callable[[Found, object], None],
+        interval_s: float = LOG_INTERVAL_S,
     ) -> None:
         self._folder = folder
         self._on_lines = on_lines
         self._on_found = on_found
+        self._interval_s = interval_s
         self._asked: tuple[Wants, object] | None = None
         self._has_asked = asyncio.Event()
 
@@ -67,7 +69,7 @@ class LogFiles:
         for.
         """
         try:
-            async with asyncio.timeout(LOG_INTERVAL_S):
+            async with asyncio.timeout(self._interval_s):
                 await self._has_asked.wait()
         except TimeoutError:
             return

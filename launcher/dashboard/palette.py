@@ -35,7 +35,7 @@ def entries(rows: Sequence[Row]) -> list[Entry]:
     for service in dict.fromkeys(row.service for row in rows):
         # The name goes into an action as a literal; a service's name has neither quotes nor backslashes.
         found += [
-            Entry(f"{verb} {clean(service)}", "", f"do('order', {verb!r}, {service!r})")
+            Entry(f"{verb} {clean(service)}", "", f"do('order', ({verb!r}, {service!r}))")
             for verb in ("restart", "stop", "start")
         ]
     found += [Entry(f"look at {clean(row.child)} alone", "", f"do('look_at', {row.child!r})") for row in rows]

@@ -84,7 +84,7 @@ def open_dashboard(stack: Path) -> Open:
 
     @asynccontextmanager
     async def opened(width: int = 130, height: int = 40) -> AsyncIterator[Screen]:
-        app = Dashboard(stack / "config.yaml", retry_s=0.01)
+        app = Dashboard(stack / "config.yaml", retry_s=0.01, log_interval_s=0.05)
         async with app.run_test(size=(width, height), notifications=True) as pilot:
             yield Screen(app, pilot)
 
