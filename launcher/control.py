@@ -53,20 +53,17 @@ class ControlServer:
         self._on_listener = on_listener
         self._server: Server | None = None
 
-    async def open(self) -> None:
-        """Listen; a socket that a dead supervisor left is replaced, as the lock is ours. Raises OSError."""
-        self._path.unlink(missing_ok=True)
+    async def open(self, held: socket.socket | None = None) -> int:
+        """Listen, on `held` where there is one, and return the descriptor. Raises OSError.
+
+        A socket that a dead supervisor left is replaced, as the lock is ours.
+        """
         quiet = logging.getLogger("launcher.control.websockets")
         quiet.setLevel(logging.CRITICAL)
-        held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        before = os.umask(0o177)
-        try:
-            held.bind(str(self._path))
-        finally:
-            os.umask(before)
+        listener = self._bind() if held is None else held
         self._server = await unix_serve(
             self._talk,
-            sock=held,
+            sock=listener,
             process_request=self._answer_http,
             compression=None,
             max_size=_MAX_REQUEST_BYTES,
@@ -74,14 +71,26 @@ class ControlServer:
             close_timeout=1.0,
             logger=quiet,
         )
+        return listener.fileno()
 
-    async def close(self) -> None:
-        """Say goodbye to everybody and remove the socket."""
+    def _bind(self) -> socket.socket:
+        self._path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(self._path))
+        finally:
+            os.umask(before)
+        return listener
+
+    async def close(self, *, for_good: bool = True) -> None:
+        """Say goodbye to everybody, and remove the socket unless another supervisor goes on with it."""
         self._publisher.close()
         if self._server is not None:
             self._server.close(code=1001, reason="the supervisor ends")
             await self._server.wait_closed()
-        self._path.unlink(missing_ok=True)
+        if for_good:
+            self._path.unlink(missing_ok=True)
 
     def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse strangers; answer plain GETs; let WebSocket handshakes through."""

@@ -186,7 +186,7 @@ def start_supervisor(
 
 def _supervisor_argv(config_path: Path, only: Sequence[str], strict_ports: bool, report_fd: int) -> list[str]:
     """The supervisor's command line."""
-    argv = [sys.executable, "-m", "launcher.supervisor", "--config", str(config_path)]
+    argv = [sys.executable, "-m", "launcher.guardian", "--config", str(config_path)]
     if only:
         argv += ["--only", *only]
     if strict_ports:

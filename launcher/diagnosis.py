@@ -15,8 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from launcher.gpus import GpuReport
 from launcher.logs.line_format import stamp
 from launcher.logs.reader import read_last_of_child
@@ -91,6 +89,9 @@ def describe_processes(members: Iterable[ProcessStat]) -> list[str]:
 
 def describe_sockets(members: Iterable[ProcessStat]) -> list[str]:
     """Return the sockets that the processes have open: kind, both ends, state."""
+    # Loaded for the rare bundle only: it would weigh on every idle supervisor.
+    import psutil
+
     lines: list[str] = []
     for member in members:
         try:

@@ -63,19 +63,37 @@ def parse_notification(datagram: bytes) -> Notification:
 class NotifySocket:
     """The socket that one child's NOTIFY_SOCKET names, from construction until `close`."""
 
-    def __init__(self, address: Path, on_notification: Callable[[Notification], None]) -> None:
-        """Bind `address`, replacing what a dead supervisor left there; raises OSError when it cannot."""
+    def __init__(
+        self,
+        address: Path,
+        on_notification: Callable[[Notification], None],
+        before_reading: Callable[[], None] = lambda: None,
+        held: socket.socket | None = None,
+    ) -> None:
+        """Bind `address`, replacing what a dead supervisor left there, or go on with `held`, which is bound.
+
+        `before_reading` may tell of new senders. Raises OSError when it cannot be bound.
+        """
         self.address = str(address)
         self.session: int | None = None
         """The session whose processes are believed: the child's pid; None believes nobody."""
         self._on_notification = on_notification
+        self._before_reading = before_reading
         self._path = address
-        address.unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(self.address)
+        self._socket = self._bind() if held is None else held
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._receive)
+
+    def _bind(self) -> socket.socket:
+        self._path.unlink(missing_ok=True)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        bound.bind(self.address)
+        return bound
+
+    def fileno(self) -> int:
+        """The descriptor, for whoever keeps a duplicate."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Receive no more and remove the address."""
@@ -85,6 +103,7 @@ class NotifySocket:
 
     def _receive(self) -> None:
         """Read what is there, a bounded number at a time so that a flood cannot hold the loop."""
+        self._before_reading()
         for _ in range(_MOST_PER_WAKEUP):
             try:
                 datagram, ancillary, _, _ = self._socket.recvmsg(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from launcher.configuration.models import AutoGpu, Gpu, NamedGpus, NoGpu
+from launcher.configuration.choices import AutoGpu, Gpu, NamedGpus, NoGpu
 from launcher.configuration.units import format_size
 
 __all__ = [

@@ -15,11 +15,11 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from launcher.procfs import ProcessStat, descendants, read_nonce, read_stat, scan
-from launcher.spawning import Started
 
-__all__ = ["ExitStatus", "ProcessTree"]
+__all__ = ["ExitStatus", "Guard", "ProcessTree"]
 
 
 @dataclass(frozen=True)
@@ -40,33 +40,48 @@ class ExitStatus:
             return f"killed by signal {self.signal}"
 
 
+class Guard(Protocol):
+    """Who may signal a leader's group: the parent, who keeps its number ours; `pid` is its own."""
+
+    pid: int
+
+    def signal(self, pid: int, number: int) -> None:
+        """Signal the group of the leader `pid`, unless it was released."""
+
+
 class ProcessTree:
     """A started leader and everything that came of it, until `on_empty`; use it on the loop's thread only."""
 
     def __init__(
         self,
-        started: Started,
+        pid: int,
+        pidfd: int,
         nonce: str,
+        guard: Guard,
+        release: Callable[[], None],
         on_exit: Callable[[ExitStatus, bool], None],
         on_empty: Callable[[], None],
     ) -> None:
-        """Watch a process that was just started; `on_exit` gets the status and whether nothing else lives."""
-        self.pid = started.pid
-        facts = read_stat(started.pid)
+        """Watch a process that was just started, and own its pidfd; `on_exit` gets the status and whether
+        nothing else lives, `release` is called when nothing does.
+        """
+        self.pid = pid
+        facts = read_stat(pid)
         self.started_ticks = 0 if facts is None else facts.started_ticks
-        self._pidfd = started.pidfd
+        self._pidfd = pidfd
         self._nonce = nonce
+        self._guard = guard
+        self._release_leader = release
         self._on_exit = on_exit
         self._on_empty = on_empty
         self._is_killing = False
         self._is_released = False
         self._watched: dict[int, int] = {}
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._pidfd, self._leader_ended)
 
     def members(self) -> list[ProcessStat]:
         """Return the living processes of this generation, the leader included."""
-        ours = os.getpid()
+        ours = self._guard.pid
         processes = list(scan())
         roots = [
             process.pid
@@ -75,6 +90,14 @@ class ProcessTree:
             or (process.parent == ours and self._is_stray(process))
         ]
         return [process for process in descendants(processes, roots) if process.is_alive]
+
+    def leader_ended(self, status: ExitStatus) -> None:
+        """The guard says that the leader has ended; call it once."""
+        alive = self.members()
+        if not alive:
+            self._release()
+        self._on_exit(status, not alive)
+        self._watch(alive)
 
     def terminate(self, signal_number: int) -> None:
         """Ask everything of this generation to end; a stopped process is woken so that it can."""
@@ -92,18 +115,6 @@ class ProcessTree:
         self._signal_group(signal.SIGKILL)
         self._signal_strays(signal.SIGKILL)
 
-    def _leader_ended(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
-        assert result is not None
-        exited = result.si_code == os.CLD_EXITED
-        status = ExitStatus(result.si_status if exited else None, None if exited else result.si_status)
-        alive = self.members()
-        if not alive:
-            self._release()
-        self._on_exit(status, not alive)
-        self._watch(alive)
-
     def _watch(self, members: list[ProcessStat]) -> None:
         """Look again when one of them ends."""
         for member in members:
@@ -113,15 +124,16 @@ class ProcessTree:
                     self._watched[member.pid] = pidfd
                     self._loop.add_reader(pidfd, self._member_ended, member.pid)
         if members and not self._watched:
-            self._loop.call_soon(self._look_again)
+            self._loop.call_soon(self.look_again)
 
     def _member_ended(self, pid: int) -> None:
         pidfd = self._watched.pop(pid)
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
-        self._look_again()
+        self.look_again()
 
-    def _look_again(self) -> None:
+    def look_again(self) -> None:
+        """The leader has ended, and something else may have too."""
         if self._is_released:
             return
         alive = self.members()
@@ -135,19 +147,17 @@ class ProcessTree:
         self._watch(alive)
 
     def _release(self) -> None:
-        """Reap the leader; from here on its number may belong to anybody."""
+        """Let the leader be reaped; from here on its number may belong to anybody."""
         self._is_released = True
-        os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._pidfd)
         for pidfd in self._watched.values():
             self._loop.remove_reader(pidfd)
             os.close(pidfd)
         self._watched.clear()
+        self._release_leader()
 
     def _signal_group(self, number: int) -> None:
-        # The unreaped leader keeps the number ours; EPERM means that all who are left changed their user.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        self._guard.signal(self.pid, number)
 
     def _signal_strays(self, number: int) -> None:
         """Signal the members outside the group, each by a pidfd taken before it is checked again."""

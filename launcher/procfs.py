@@ -10,7 +10,16 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-__all__ = ["NONCE_VARIABLE", "ProcessStat", "boot_id", "descendants", "read_nonce", "read_stat", "scan"]
+__all__ = [
+    "NONCE_VARIABLE",
+    "ProcessStat",
+    "boot_id",
+    "descendants",
+    "read_nonce",
+    "read_stat",
+    "read_variable",
+    "scan",
+]
 
 NONCE_VARIABLE = "LUCID_NONCE"
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -88,12 +97,17 @@ def read_nonce(pid: int) -> str | None:
     """Return LUCID_NONCE of a process's first environment, or None when it has none or is not ours to
     read.
     """
+    return read_variable(pid, NONCE_VARIABLE)
+
+
+def read_variable(pid: int, name: str) -> str | None:
+    """Return a variable of a process's first environment, or None when it has none or is not ours to read."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             environ = file.read()
     except OSError:
         return None
-    prefix = NONCE_VARIABLE.encode() + b"="
+    prefix = name.encode() + b"="
     for entry in environ.split(b"\0"):
         if entry.startswith(prefix):
             return entry[len(prefix) :].decode("ascii", "replace")

@@ -5,16 +5,29 @@ the digests of its settings, which the status document carries, so that a light 
 nothing of processes.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from launcher.configuration.models import NamedGpus, Service
-from launcher.configuration.resolved import resolved_service
+from launcher.configuration.choices import NamedGpus
 
-__all__ = ["LIVE_KEYS", "Action", "ActionKind", "Settings", "plan", "plan_from_settings", "settings_of"]
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
+
+__all__ = [
+    "LIVE_KEYS",
+    "Action",
+    "ActionKind",
+    "Settings",
+    "digest_of",
+    "plan",
+    "plan_from_settings",
+    "settings_of",
+]
 
 ActionKind = Literal["start", "restart", "stop", "update", "keep"]
 Settings = Mapping[str, str]
@@ -35,9 +48,15 @@ class Action:
 
 def settings_of(service: Service) -> dict[str, str]:
     """A short digest of each setting of `service`, by its name in config.yaml; no value can be read back."""
+    taken: dict[str, str] | None = getattr(service, "settings", None)
+    if taken is not None:
+        # A record of a service carries them, as it cannot tell what its settings were called in the file.
+        return taken
+    from launcher.configuration.resolved import resolved_service
+
     resolved = resolved_service(service)
     resolved["open_files"] = service.limits.open_files  # a limit that only a new process can get
-    return {key: _digest(value) for key, value in resolved.items()}
+    return {key: digest_of(value) for key, value in resolved.items()}
 
 
 def _scalable(service: Service) -> frozenset[str]:
@@ -46,7 +65,8 @@ def _scalable(service: Service) -> frozenset[str]:
     return frozenset() if is_dealt else frozenset({"replicas"})
 
 
-def _digest(value: object) -> str:
+def digest_of(value: object) -> str:
+    """A short digest of one setting, as `settings_of` takes it."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

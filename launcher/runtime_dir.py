@@ -26,6 +26,7 @@ __all__ = [
     "read_owner_pid",
     "runtime_dir",
     "runtime_paths",
+    "write_owner_pid",
 ]
 
 _UNIX_PATH_LIMIT = 104
@@ -43,10 +44,16 @@ class RuntimePaths:
     control_socket: Path
     lock: Path
     journal: Path
+    notes: Path
+    """What somebody who ended the stack has to say to the user who starts it again; a line each."""
 
     def notify_socket(self, slot: int) -> Path:
         """Address of the sd_notify socket of the child in `slot` (short, so that it fits)."""
         return self.folder / f"n{slot}"
+
+    def slot_of(self, address: Path) -> int:
+        """The slot of such an address."""
+        return int(address.name[1:])
 
 
 def runtime_dir(config_path: Path) -> Path:
@@ -66,7 +73,9 @@ def runtime_dir(config_path: Path) -> Path:
 def runtime_paths(config_path: Path) -> RuntimePaths:
     """Return the runtime files of a config file without creating anything."""
     folder = runtime_dir(config_path)
-    return RuntimePaths(folder, folder / "control.sock", folder / "lock", folder / "journal.json")
+    return RuntimePaths(
+        folder, folder / "control.sock", folder / "lock", folder / "journal.json", folder / "notes"
+    )
 
 
 def create_runtime_dir(config_path: Path) -> RuntimePaths:
@@ -105,29 +114,38 @@ def read_owner_pid(paths: RuntimePaths) -> int | None:
 
 
 class OwnerLock:
-    """The exclusive ownership of one runtime folder, from construction to `release` or process death."""
+    """The exclusive ownership of one runtime folder, for as long as anybody holds its descriptor.
 
-    def __init__(self, paths: RuntimePaths, config_path: Path) -> None:
-        """Take the lock or raise AlreadyOwned naming the holder."""
-        self._descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    The file names the process whose end is the end of the stack, the guardian. An owner that ends well leaves
+    it empty.
+    """
+
+    def __init__(self, paths: RuntimePaths, config_path: Path, owner_pid: int | None = None) -> None:
+        """Take the lock for `owner_pid` (default: this process) or raise AlreadyOwned naming the holder."""
+        self.descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
+            holder = os.pread(self.descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(self.descriptor)
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
             raise AlreadyOwned(str(config_path), int(holder) if holder.isdigit() else None) from error
-        left = os.pread(self._descriptor, 32, 0).decode("ascii", "replace").strip()
+        left = os.pread(self.descriptor, 32, 0).decode("ascii", "replace").strip()
         self.dead_predecessor = int(left) if left.isdigit() else None
         """The owner before this one, when it died without releasing the lock."""
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        write_owner_pid(self.descriptor, os.getpid() if owner_pid is None else owner_pid)
 
     def release(self) -> None:
         """Give the ownership up; the file stays, as removing it would race with the next owner."""
-        os.ftruncate(self._descriptor, 0)
-        os.close(self._descriptor)
+        os.ftruncate(self.descriptor, 0)
+        os.close(self.descriptor)
+
+
+def write_owner_pid(descriptor: int, pid: int) -> None:
+    """Name `pid` as the owner in a lock that is held."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{pid}\n".encode(), 0)
 
 
 def _session_base() -> Path | None:

@@ -7,8 +7,10 @@ way (protocol.md section 2).
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from launcher.configuration.models import Service
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
 
 __all__ = ["needs_token", "read_token"]
 

@@ -7,9 +7,12 @@ stays due, so that a child which only answers `stats` does not look well in betw
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from launcher.configuration.models import Canary
 from launcher.probes import Answer, Failing, Loading, Probe, Well
+
+if TYPE_CHECKING:
+    from launcher.configuration.models import Canary
 
 __all__ = ["CanaryProbe"]
 

@@ -13,9 +13,12 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from launcher.configuration.models import Service
 from launcher.placement import Assignment
+
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
 
 __all__ = ["ChildFacts", "build_argv", "build_environment", "choose_cpus", "fill_in", "thread_count"]
 

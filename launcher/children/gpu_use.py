@@ -7,14 +7,16 @@ own, and when the device that it tells of is not the one it was given. Does not 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.children.gpu_watch import GpuWatch
-from launcher.configuration.models import AutoGpu, NamedGpus, Service
+from launcher.configuration.choices import AutoGpu, NamedGpus
 from launcher.gpus import GpuReport
 from launcher.placement import Assignment, GpuFacts, GpuRequest, plan_placement
-from launcher.planning.preflight import PreparedChild
-from launcher.planning.seating import visible_gpus
+from launcher.planning.prepared import PreparedChild, visible_gpus
+
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
 
 __all__ = ["ChildGpu", "GpuGone", "find_mismatch", "own_vram_bytes", "seat_again"]
 

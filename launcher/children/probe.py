@@ -7,16 +7,19 @@ doors of a built-in server with a token. Does not know rhythm, thresholds or sta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from launcher.children.canary import CanaryProbe
 from launcher.children.environment import fill_in
 from launcher.children.exec_probe import ExecProbe
 from launcher.children.parent import Parent
 from launcher.children.probing import NotifyFacts, NotifyProbe
-from launcher.configuration.models import Service
 from launcher.probes import Endpoint, HttpProbe, Probe, TcpProbe, WebSocketProbe
 from launcher.spawning import SpawnRequest
 from launcher.tokens import read_token
+
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
 
 __all__ = ["build_probe", "probe_kind", "probe_limit_s"]
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from launcher.children.diagnosing import HungChild
-from launcher.children.environment import ChildFacts, build_argv, build_environment, choose_cpus
 from launcher.children.gpu_use import ChildGpu, GpuGone, find_mismatch
+from launcher.children.handover import HandedProcess
+from launcher.children.hung import hung_child
+from launcher.children.launching import build_request
+from launcher.children.parent import Born
 from launcher.children.probe import build_probe, probe_limit_s
 from launcher.children.senses import Senses
 from launcher.children.surroundings import LastExit, Surroundings
 from launcher.children.usage import Usage
-from launcher.configuration.models import Service
 from launcher.lifecycle_values import (
     CancelTimer,
     Child,
@@ -45,11 +49,13 @@ from launcher.lifecycle_values import (
 from launcher.logfiles import LogFile, OutputReader
 from launcher.logs.line_format import stamp
 from launcher.notify import NotifySocket
-from launcher.planning.preflight import PreparedChild
+from launcher.planning.prepared import PreparedChild
 from launcher.processes import ExitStatus, ProcessTree
-from launcher.procfs import read_stat
 from launcher.restart_policy import Outcome
 from launcher.spawning import SpawnError, SpawnRequest
+
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
 
 __all__ = ["ChildRuntime"]
 
@@ -74,7 +80,8 @@ class ChildRuntime:
     nonce: str = ""
     diagnosis: str | None = None
     """The bundle of the generation that was last looked at, until the next one is spawned."""
-    _notify: NotifySocket | None = None
+    notify: NotifySocket | None = None
+    """Where the child tells of itself, from its first spawn on."""
     _output: OutputReader | None = None
     _timer: asyncio.TimerHandle | None = None
     _environ: Mapping[str, str] = field(default_factory=dict)
@@ -121,10 +128,9 @@ class ChildRuntime:
         """Give back what outlives the generations; the child must be at rest."""
         self._cancel_timer()
         self.senses.stop_probe()
-        if self._notify is not None:
-            self._notify.close()
-        if self._output is not None:
-            self._output.close()
+        if self.notify is not None:
+            self.notify.close()
+        self.drain()
         self.log.close()
 
     async def _spawn(self, generation: int) -> None:
@@ -133,12 +139,13 @@ class ChildRuntime:
         self.spawned_service = self.service
         try:
             await self._take_seat()
-            request = self._build_request(generation)
+            request = self._request(generation)
             born = await self.around.parent.start(
                 request,
                 on_born=self._believe,
                 on_exit=lambda status, is_empty: self._exited(generation, status, is_empty),
                 on_empty=lambda: self._emptied(generation),
+                about={"child": self.name, "generation": generation},
             )
         except (SpawnError, GpuGone, OSError, ValueError) as error:
             # ValueError: what `env_file` holds cannot be an environment.
@@ -147,12 +154,61 @@ class ChildRuntime:
             self.log.mark(f"generation {generation} did not start: {text}")
             self._post(SpawnFailed(generation, text))
             return
-        self.tree, self.nonce, self._environ = born.tree, born.nonce, request.environ
+        self._environ = request.environ
         self.spawned_at = asyncio.get_running_loop().time()
-        self._output = OutputReader(born.stdout_fd, born.stderr_fd, self.log, self.around.changed)
+        self._attend(born)
         self.log.mark(f"generation {generation} started, pid {born.tree.pid}")
         self._post(Spawned(generation, born.tree.pid))
         self.around.journal()
+
+    def take_over(self, process: HandedProcess) -> None:
+        """Go on with a generation that was started for the supervisor before this one; `life` is as that one
+        left it.
+        """
+        life = self.life
+        with suppress(SpawnError, OSError, ValueError):
+            # Only a probe that is a program needs it; a file that is broken now was good when it was read.
+            self._environ = self._request(life.generation).environ
+        self._attend(
+            self.around.parent.adopt(
+                process,
+                on_exit=lambda status, is_empty: self._exited(life.generation, status, is_empty),
+                on_empty=lambda: self._emptied(life.generation),
+                has_told_exit=life.leader_exited,
+            )
+        )
+        self._believe(process.pid)
+        if life.spawning:
+            self._post(Spawned(life.generation, process.pid))
+        elif life.state in ("starting", "ready", "unhealthy") and life.rules.is_probed:
+            self._start_probe()
+
+    def lost(self, why: str) -> None:
+        """Its processes are gone, and nobody has seen how they ended."""
+        self._record_exit(Outcome("killed"), ExitStatus(None, signal.SIGKILL), None, ())
+        self.spawned_at = None
+        self.log.mark(f"generation {self.life.generation} {why}")
+
+    def drain(self) -> None:
+        """Read what the pipes still hold: everybody who could write is gone."""
+        if self._output is not None:
+            self._output.close()
+            self._output = None
+
+    def hear(self, held: socket.socket | None = None) -> None:
+        """Listen for sd_notify datagrams, on the socket of the supervisor before where there is one."""
+        # The guardian's word that a child exists must be heard before the first word of that child.
+        before = self.around.parent.listen
+        self.notify = NotifySocket(self.notify_address, self.senses.notified, before, held)
+
+    def _request(self, generation: int) -> SpawnRequest:
+        if self.notify is None:
+            self.hear()
+        return build_request(self.service, self.prepared, generation, self.notify_address, self.around)
+
+    def _attend(self, born: Born) -> None:
+        self.tree, self.nonce = born.tree, born.nonce
+        self._output = OutputReader(born.stdout_fd, born.stderr_fd, self.log, self.around.changed)
 
     async def _take_seat(self) -> None:
         """A GPU may have gone since the child was placed."""
@@ -162,35 +218,9 @@ class ChildRuntime:
             self.prepared = replace(self.prepared, gpu=seat)
             self.log.mark(seat.note or f"moved to {', '.join(seat.ids)}")
 
-    def _build_request(self, generation: int) -> SpawnRequest:
-        service, prepared = self.service, self.prepared
-        if self._notify is None:
-            self._notify = NotifySocket(self.notify_address, self.senses.notified)
-        sockets = prepared.sockets if service.inherit_sockets else ()
-        facts = ChildFacts(
-            child=self.name,
-            generation=generation,
-            port=prepared.port,
-            socket_names=tuple(service.name for _ in sockets),
-            notify_address=self._notify.address,
-            cuda_visible_devices=prepared.gpu.cuda_visible_devices,
-            device=prepared.gpu.device,
-            peers=self.around.peers(),
-        )
-        environ = build_environment(service, facts, os.environ)
-        return SpawnRequest(
-            build_argv(service, environ),
-            environ,
-            service.cwd,
-            tuple(held.fileno() for held in sockets),
-            service.user,
-            choose_cpus(service, prepared.gpu, os.sched_getaffinity(0)),
-            service.limits.open_files,
-        )
-
     def _believe(self, pid: int) -> None:
-        if self._notify is not None:
-            self._notify.session = pid
+        if self.notify is not None:
+            self.notify.session = pid
 
     def _start_probe(self) -> None:
         service, port = self.service, self.prepared.port
@@ -249,11 +279,9 @@ class ChildRuntime:
     def _close_generation(self) -> None:
         """Nobody of this generation lives: what its pipes still hold is all there will be."""
         self.tree = self.spawned_at = self.usage = None
-        if self._output is not None:
-            self._output.close()
-            self._output = None
-        if self._notify is not None:
-            self._notify.session = None
+        self.drain()
+        if self.notify is not None:
+            self.notify.session = None
         self.around.journal()
 
     def _record_exit(
@@ -263,7 +291,7 @@ class ChildRuntime:
         self.last_exit = LastExit(outcome, status, stamp(time.time()), after_s, tail, self.diagnosis)
 
     async def _diagnose(self, why: str) -> None:
-        generation, hung = self.life.generation, self._as_hung(why)
+        generation, hung = self.life.generation, hung_child(self, self._output, self._environ, why)
         if hung is not None:
             try:
                 self.diagnosis = str(await self.around.diagnostician.examine(hung))
@@ -272,24 +300,6 @@ class ChildRuntime:
             else:
                 self.log.mark(f"about to be ended: {why}; see {self.diagnosis}")
         self._post(Diagnosed(generation))
-
-    def _as_hung(self, why: str) -> HungChild | None:
-        """The child as whoever looks at it needs it; None when its leader has just ended."""
-        leader = None if self.tree is None else read_stat(self.tree.pid)
-        if self.tree is None or leader is None or leader.started_ticks != self.tree.started_ticks:
-            return None
-        return HungChild(
-            name=self.name,
-            generation=self.life.generation,
-            why=why,
-            leader=leader,
-            members=self.tree.members(),
-            dumps_stacks=self.service.server is not None,
-            output=self._output,
-            settings=self.service.options,
-            environ=self._environ,
-            gpus=self.around.gpus.report,
-        )
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

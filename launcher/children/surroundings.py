@@ -29,6 +29,7 @@ class Surroundings:
     changed: Callable[[], None]
     journal: Callable[[], None]
     peers: Callable[[], Mapping[str, str]]
+    rank: Callable[[str], int]
     oom: OomCounter
     diagnostician: Diagnostician
     gpus: GpuWatch

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from launcher.configuration.needs import child_names
 from launcher.configuration.values import (
     Argv,
     AutoGpu,
@@ -287,10 +288,3 @@ class Service(ServiceKeys):
     def restarts_with(self) -> frozenset[str]:
         """The services whose restart restarts this one."""
         return frozenset(name for name, needed in self.depends_on.items() if needed.restart)
-
-
-def child_names(service: Service) -> tuple[str, ...]:
-    """The names of the service's children: its own for one, `name.0`, `name.1` … for several."""
-    if service.replicas == 1:
-        return (service.name,)
-    return tuple(f"{service.name}.{replica}" for replica in range(service.replicas))

@@ -17,29 +17,12 @@ from launcher.gpus import GpuReader, NvmlReader
 from launcher.placement import CPU, Assignment, PlacementPlan
 from launcher.planning.option_checks import check_options
 from launcher.planning.port_claims import ChildPort, PortClaims, claim_ports
+from launcher.planning.prepared import PreparedChild
 from launcher.planning.program_checks import find_missing_program, find_path_problems
 from launcher.planning.seating import Seat, place_services, raise_all
 from launcher.sockets import close_all
 
 __all__ = ["Assignment", "Prepared", "PreparedChild", "check_environment", "place_services", "prepare"]
-
-
-@dataclass(frozen=True)
-class PreparedChild:
-    """One child, ready to be spawned.
-
-    `sockets` are listening and ours to close; empty for a service that binds by itself. `fallback_port`: a
-    range could not give the port that known clients try. `url` is None for a service without a port.
-    """
-
-    name: str
-    service: Service
-    replica: int
-    port: int | None
-    sockets: tuple[socket.socket, ...]
-    fallback_port: bool
-    url: str | None
-    gpu: Assignment
 
 
 @dataclass(frozen=True)

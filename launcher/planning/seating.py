@@ -5,25 +5,17 @@ into errors with their place in the file. Who gets what is `placement`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from launcher.config import Config
 from launcher.configuration.models import Service, child_names
 from launcher.errors import EnvironmentUnmet, GpuMissing, LauncherError, VramShort
 from launcher.gpus import GpuReader, GpuReport
 from launcher.placement import GpuFacts, GpuRequest, PlacementConflict, PlacementPlan, plan_placement
+from launcher.planning.prepared import Seat, visible_gpus
 from launcher.procfs import read_stat
 
 __all__ = ["Seat", "gpu_request", "place_services", "raise_all", "visible_gpus"]
-
-
-@dataclass(frozen=True)
-class Seat:
-    """What a running child has: its GPUs, its session leader, and the port that it listens on by itself."""
-
-    ids: tuple[str, ...]
-    pid: int | None
-    port: int | None = None
 
 
 def place_services(
@@ -64,12 +56,6 @@ def gpu_request(config: Config, service: Service, child: str, seat: Seat | None)
         wants_note=service.server is not None or is_written,
         seat=() if seat is None else seat.ids,
     )
-
-
-def visible_gpus(environ: Mapping[str, str]) -> list[str] | None:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves to us, or None when it is not set."""
-    value = environ.get("CUDA_VISIBLE_DEVICES")
-    return None if value is None else [name.strip() for name in value.split(",") if name.strip()]
 
 
 def raise_all(errors: Iterable[LauncherError]) -> None:

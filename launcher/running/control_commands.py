@@ -6,6 +6,7 @@ are checked before anything is done.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -48,13 +49,17 @@ class Commands:
         publisher: Publisher,
         status: Callable[[], StatusDocument],
         end_within: Callable[[float | None], None],
+        reload_self: Callable[[], None],
     ) -> None:
-        """`end_within` begins the orderly end, with an optional limit in seconds after which it is forced."""
+        """`end_within` begins the orderly end, with an optional limit in seconds after which it is forced;
+        `reload_self` lets another supervisor take over.
+        """
         self._stack = stack
         self._reconciler = reconciler
         self._publisher = publisher
         self._status = status
         self._end_within = end_within
+        self._reload = reload_self
         self._commands: dict[str, Callable[[Mapping[str, Any]], Awaitable[Payload]]] = {
             "snapshot": self._snapshot,
             "up": self._up,
@@ -63,6 +68,7 @@ class Commands:
             "restart": self._restart,
             "scale": self._scale,
             "down": self._down,
+            "reload_self": self._reload_self,
             "events": self._events,
         }
 
@@ -120,6 +126,10 @@ class Commands:
             raise BadRequest("'timeout_s' must be a number of seconds")
         self._end_within(timeout_s)
         return {"accepted": True}
+
+    async def _reload_self(self, data: Mapping[str, Any]) -> Payload:
+        self._reload()
+        return {"accepted": True, "pid": os.getpid()}
 
     async def _events(self, data: Mapping[str, Any]) -> Payload:
         since = data.get("since", 0)

@@ -7,20 +7,25 @@ loop in one piece, after all that can fail has been done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import socket
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from launcher.children.probe import probe_kind
 from launcher.children.runtime import ChildRuntime
-from launcher.configuration.models import Service, child_names
+from launcher.configuration.needs import child_names, successions
 from launcher.lifecycle_values import Rules, RulesChanged, StartRequested
-from launcher.planning.preflight import Prepared, PreparedChild
+from launcher.planning.prepared import PreparedChild
 from launcher.reconcile import Action
 from launcher.restart_policy import RestartRules
+from launcher.running.file_plan import FilePlan
 from launcher.running.stack import Stack
-from launcher.sockets import close_all
 
-__all__ = ["Installer", "rules_of", "successions"]
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
+
+__all__ = ["Installer", "rules_of"]
 
 
 def rules_of(service: Service) -> Rules:
@@ -44,30 +49,16 @@ def rules_of(service: Service) -> Rules:
     )
 
 
-def successions(service: Service, running: Collection[str]) -> dict[str, str]:
-    """Return which running child goes on under which name, as a service gets its first second replica.
-
-    `inference` becomes `inference.0` then, and the other way round when only one is left; so that scaling
-    restarts nobody.
-    """
-    single, first = service.name, f"{service.name}.0"
-    if service.replicas > 1 and single in running and first not in running:
-        return {single: first}
-    if service.replicas == 1 and first in running and single not in running:
-        return {first: single}
-    return {}
-
-
 class Installer:
     """Brings one prepared plan into the stack; use it once."""
 
     def __init__(
-        self, stack: Stack, make_runtime: Callable[[PreparedChild], ChildRuntime], prepared: Prepared
+        self, stack: Stack, make_runtime: Callable[[PreparedChild], ChildRuntime], plan: FilePlan
     ) -> None:
-        """Take children from `prepared`; `make_runtime` makes one that is new."""
+        """Take children from `plan`; `make_runtime` makes one that is new."""
         self._stack = stack
         self._make_runtime = make_runtime
-        self._prepared = prepared
+        self._plan = plan
         self._installed: set[str] = set()
 
     def carry_out(self, action: Action) -> None:
@@ -96,9 +87,9 @@ class Installer:
     def close_unused(self) -> None:
         """Close what was bound for children that stay as they are."""
         kept = {id(one) for sockets in self._stack.held_sockets().values() for one in sockets}
-        for name, child in self._prepared.children.items():
+        for name, child in self._plan.children.items():
             if name not in self._installed:
-                close_all(one for one in child.sockets if id(one) not in kept)
+                _close_all(one for one in child.sockets if id(one) not in kept)
 
     def _install(self, name: str, *, replaces: bool) -> list[str]:
         """Give the service's children its new settings, which hold from their next spawn on; returns who is
@@ -106,7 +97,7 @@ class Installer:
 
         `replaces`: those that run already get the sockets and GPUs that were prepared too.
         """
-        stack, service = self._stack, self._prepared.config.services[name]
+        stack, service = self._stack, self._plan.services[name]
         for old, new in successions(service, stack.of(name)).items():
             stack.rename(old, new)
         names = child_names(service)
@@ -115,14 +106,14 @@ class Installer:
         return [child for child in names if self._install_child(child, service, replaces=replaces)]
 
     def _install_child(self, name: str, service: Service, *, replaces: bool) -> bool:
-        reserved = self._prepared.children[name]
+        reserved = self._plan.children[name]
         child = self._stack.children.get(name)
         if child is None:
             self._installed.add(name)
             return self._stack.adopt(self._make_runtime(reserved))
         if replaces:
             self._installed.add(name)
-            close_all(held for held in child.prepared.sockets if held not in reserved.sockets)
+            _close_all(held for held in child.prepared.sockets if held not in reserved.sockets)
             child.prepared = reserved
         else:
             child.prepared = replace(child.prepared, service=service, replica=reserved.replica)
@@ -130,3 +121,8 @@ class Installer:
         child.log.configure(service.logs.max_size_bytes, service.logs.backups)
         self._stack.post(name, RulesChanged(rules_of(service)))
         return self._stack.adopt(child)
+
+
+def _close_all(sockets: Iterable[socket.socket]) -> None:
+    for one in sockets:
+        one.close()

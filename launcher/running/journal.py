@@ -1,9 +1,10 @@
-"""What a supervisor writes down about its processes, and how the next one cleans up after its death.
+"""What a supervisor writes down about its stack, and how what its death left behind is cleaned up.
 
 Decides: the journal's form (one small JSON file, replaced atomically), that an unreadable one is set aside
 and never acted on, and that only a process with our nonce in its environment, of this boot, is ever
-signalled. No fsync: the journal has to outlive the supervisor, not the machine, as pids of another boot mean
-nothing.
+signalled: the stack's own nonce is the beginning of every nonce, so that a process which was started after
+the last word of the journal is found as well. No fsync: the journal has to outlive the supervisor, not the
+machine, as pids of another boot mean nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from launcher.procfs import ProcessStat, boot_id, read_nonce, read_stat, scan
+from launcher.procfs import ProcessStat, boot_id, read_nonce, read_stat, read_variable, scan
 
-__all__ = ["JournalEntry", "read_journal", "sweep", "write_journal"]
+__all__ = ["Journal", "JournalEntry", "read_journal", "sweep", "sweep_processes", "write_journal"]
 
-_VERSION = 1
+_VERSION = 2
 _SWEEP_LIMIT_S = 5.0
 
 
@@ -36,55 +38,84 @@ class JournalEntry:
     nonce: str
 
 
-def write_journal(path: Path, entries: Iterable[JournalEntry]) -> None:
+@dataclass(frozen=True)
+class Journal:
+    """What is written down: the processes, the nonce that they share, and the stack as its supervisor knew
+    it (JSON whose form is `continuity`'s; None for none).
+    """
+
+    entries: list[JournalEntry] = field(default_factory=list)
+    stack_nonce: str = ""
+    state: dict[str, Any] | None = None
+
+
+def write_journal(
+    path: Path, entries: Iterable[JournalEntry], stack_nonce: str = "", state: dict[str, Any] | None = None
+) -> None:
     """Replace the journal; raises OSError when the folder is gone or full."""
-    document = {"version": _VERSION, "boot_id": boot_id(), "entries": [asdict(entry) for entry in entries]}
+    document = {
+        "version": _VERSION,
+        "boot_id": boot_id(),
+        "entries": [asdict(entry) for entry in entries],
+        "stack_nonce": stack_nonce,
+        "state": state,
+    }
     temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(document), encoding="utf-8")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(json.dumps(document))
     temporary.replace(path)
 
 
-def read_journal(path: Path) -> tuple[list[JournalEntry], str | None]:
-    """Return the entries of this boot, and a note when the file had to be set aside; missing is empty."""
+def read_journal(path: Path) -> tuple[Journal, str | None]:
+    """Return what was written in this boot, and a note when the file was set aside; missing is empty."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
-        return [], None
+        return Journal(), None
     try:
         document = json.loads(text)
         if document["version"] != _VERSION:
             raise ValueError(f"version {document['version']!r}")
         entries = [JournalEntry(**entry) for entry in document["entries"]]
+        stack_nonce, state = document["stack_nonce"], document["state"]
         if not all(_is_sound(entry) for entry in entries):
             raise ValueError("an entry of the wrong type")
+        if not isinstance(stack_nonce, str) or not isinstance(state, dict | None):
+            raise ValueError("a field of the wrong type")
         recorded_boot = document["boot_id"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         aside = path.with_name(f"{path.name}.bad-{int(time.time())}")
         path.replace(aside)
-        return [], f"the journal could not be read ({error}) and was set aside as {aside.name}"
-    return (entries if recorded_boot == boot_id() else []), None
+        return Journal(), f"the journal could not be read ({error}) and was set aside as {aside.name}"
+    return (Journal(entries, stack_nonce, state) if recorded_boot == boot_id() else Journal()), None
 
 
 def sweep(path: Path) -> list[str]:
     """Kill what a dead supervisor left behind and return notes for the user; blocks until it is gone, at most
     5 s.
 
-    Call it only while holding the owner's lock.
+    Call it only while holding the owner's lock. The journal is empty afterwards.
     """
-    entries, note = read_journal(path)
+    journal, note = read_journal(path)
     notes = [] if note is None else [note]
-    children = {entry.nonce: entry.child for entry in entries}
-    left = _find(children)
-    for process, nonce in left:
-        name = f"{process.name} (pid {process.pid}) of {children[nonce]}"
-        notes.append(f"ended {name}, left behind by a supervisor that died")
+    notes += sweep_processes(journal, "left behind by a supervisor that died")
+    write_journal(path, [])
+    return notes
+
+
+def sweep_processes(journal: Journal, why: str) -> list[str]:
+    """Kill every process that the journal names, and return a note for each; see `sweep`."""
+    notes = []
+    left = _find(journal)
+    for process, child in left:
+        notes.append(f"ended {process.name} (pid {process.pid}) of {child}, {why}")
     deadline = time.monotonic() + _SWEEP_LIMIT_S
     while left and time.monotonic() < deadline:
         _kill_and_wait([process for process, _ in left], deadline)
-        left = _find(children)
-    for process, nonce in left:
-        notes.append(f"could not end {process.name} (pid {process.pid}) of {children[nonce]}")
-    write_journal(path, [])
+        left = _find(journal)
+    for process, child in left:
+        notes.append(f"could not end {process.name} (pid {process.pid}) of {child}")
     return notes
 
 
@@ -94,15 +125,20 @@ def _is_sound(entry: JournalEntry) -> bool:
     return kinds == {"child": str, "pid": int, "started_ticks": int, "nonce": str} and len(entry.nonce) >= 16
 
 
-def _find(children: dict[str, str]) -> list[tuple[ProcessStat, str]]:
-    """The living processes that carry one of the nonces; a bare pid is never enough."""
-    if not children:
+def _find(journal: Journal) -> list[tuple[ProcessStat, str]]:
+    """The living processes that carry one of the nonces, and whose they are; a bare pid is never enough."""
+    children = {entry.nonce: entry.child for entry in journal.entries}
+    if not children and not journal.stack_nonce:
         return []
     found = []
     for process in scan():
         nonce = read_nonce(process.pid) if process.is_alive and process.pid != os.getpid() else None
+        if nonce is None:
+            continue
         if nonce in children:
-            found.append((process, nonce))
+            found.append((process, children[nonce]))
+        elif journal.stack_nonce and nonce.startswith(f"{journal.stack_nonce}."):
+            found.append((process, read_variable(process.pid, "LUCID_CHILD") or "the supervisor itself"))
     return found
 
 

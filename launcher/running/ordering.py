@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from launcher.snapshot import State
 
-__all__ = ["AT_REST", "Seen", "free_to_stop", "missing_dependencies", "with_dependencies"]
+__all__ = ["AT_REST", "Seen", "depth_of", "free_to_stop", "missing_dependencies"]
 
 AT_REST: frozenset[State] = frozenset({"stopped", "failed"})
 _STARTED: frozenset[State] = frozenset({"starting", "ready", "unhealthy"})
@@ -54,13 +54,6 @@ def free_to_stop(
     return {service for service in pending if service not in held}
 
 
-def with_dependencies(services: Iterable[str], depends_on: Mapping[str, Collection[str]]) -> set[str]:
-    """Return `services` and everything that they need, directly or not."""
-    found: set[str] = set()
-    queue = list(services)
-    while queue:
-        service = queue.pop()
-        if service not in found:
-            found.add(service)
-            queue.extend(depends_on.get(service, ()))
-    return found
+def depth_of(service: str, depends_on: Mapping[str, Collection[str]]) -> int:
+    """Return the length of the longest chain of dependencies below a service, itself counted."""
+    return 1 + max((depth_of(needed, depends_on) for needed in depends_on.get(service, ())), default=0)

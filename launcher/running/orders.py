@@ -7,7 +7,8 @@ Decides, from the states it is shown, which child gets which request next. Does 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from launcher.lifecycle_values import Child, DependenciesMet, Event, RestartRequested, StopRequested
 from launcher.running.ordering import AT_REST, Seen, free_to_stop, missing_dependencies
@@ -45,6 +46,22 @@ class Orders:
         self._stopping: set[str] = set()
         self._rolling: dict[str, _Rolling] = {}
         self._based_on: dict[tuple[str, str], int] = {}
+
+    def remember(self) -> dict[str, Any]:
+        """Return the orders as JSON; `recall` is the inverse."""
+        return {
+            "stopping": sorted(self._stopping),
+            "rolling": {service: asdict(one) for service, one in self._rolling.items()},
+            "broken_off": self.broken_off,
+            "based_on": [[*pair, generation] for pair, generation in self._based_on.items()],
+        }
+
+    def recall(self, document: Mapping[str, Any]) -> None:
+        """Go on with these orders."""
+        self._stopping = set(document["stopping"])
+        self._rolling = {service: _Rolling(**one) for service, one in document["rolling"].items()}
+        self.broken_off = dict(document["broken_off"])
+        self._based_on = {(service, name): n for service, name, n in document["based_on"]}
 
     def stop(self, services: Iterable[str]) -> None:
         """Stop these, each after everything of them that needs it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from launcher.snapshot import EventDocument
 
@@ -54,6 +55,11 @@ class Publisher:
     def has_subscribers(self) -> bool:
         """Whether anybody listens now."""
         return bool(self._subscribers)
+
+    def recall(self, revision: int, events: Sequence[EventDocument]) -> None:
+        """Count on from `revision`, after these events."""
+        self.revision = revision
+        self._events.extend(events)
 
     def next_revision(self) -> int:
         """Count a change and return its number."""

@@ -1,32 +1,40 @@
 """Bringing the running stack to what the file says: read, check, reserve, and only then change anything.
 
 Decides that a bad file changes nothing, that only what changed is restarted, and which children come and go.
-The reading and checking blocks, so it happens in one named thread; the change happens on the loop in one
-piece.
+The reading and checking is a planner process's; the change happens on the loop in one piece.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from launcher.children.runtime import ChildRuntime
-from launcher.config import Config, load_config, locate_problem
-from launcher.configuration.checks import replica_problems
-from launcher.errors import ConfigInvalid, NoSuchService
-from launcher.gpus import GpuReader
-from launcher.planning.preflight import Prepared, PreparedChild, prepare
+from launcher.planning.prepared import PreparedChild
 from launcher.reconcile import Action, plan_from_settings
-from launcher.running.installer import Installer, successions
-from launcher.running.ordering import with_dependencies
+from launcher.records import to_json
+from launcher.running.file_plan import FilePlan, PlanRequest
+from launcher.running.installer import Installer
 from launcher.running.stack import Stack
 
-__all__ = ["Reconciler"]
+__all__ = ["Agreed", "Reconciler"]
+
+MakeRuntime = Callable[[PreparedChild], ChildRuntime]
+
+
+@dataclass
+class Agreed:
+    """What the stack and the file have agreed on so far; all of it is JSON."""
+
+    project: str = ""
+    scaled: dict[str, int] = field(default_factory=dict)
+    """Replicas by service where they are not the file's."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of the file, by service, as it was when the service was last brought in line with it."""
 
 
 class Reconciler:
@@ -36,21 +44,16 @@ class Reconciler:
         self,
         stack: Stack,
         config_path: Path,
-        environ: Mapping[str, str],
-        make_runtime: Callable[[PreparedChild], ChildRuntime],
-        gpu_reader: GpuReader,
+        ask: Callable[[PlanRequest], Awaitable[FilePlan]],
+        make_runtime: MakeRuntime,
     ) -> None:
-        """Change `stack` as the file at `config_path` says; `make_runtime` makes a child that is new."""
-        self._gpu_reader = gpu_reader
+        """Change `stack` as the file at `config_path` says; `ask` plans, `make_runtime` makes a new child."""
+        self.agreed = Agreed()
         self._stack = stack
         self._path = config_path
-        self._environ = environ
+        self._ask = ask
         self._make_runtime = make_runtime
         self._lock = asyncio.Lock()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="preflight")
-        self._config: Config | None = None
-        self._scaled: dict[str, int] = {}
-        self.project = ""
 
     async def up(
         self, names: Sequence[str], *, strict_ports: bool = False, restart: Collection[str] = ()
@@ -63,12 +66,18 @@ class Reconciler:
         has changed.
         """
         async with self._lock:
-            config, chosen = await self._in_thread(self._read, tuple(names), not restart)
-            if restart:
-                config = self._as_scaled(config)
-            else:
-                self._scaled = {name: n for name, n in self._scaled.items() if name not in chosen}
-            return await self._reconcile(config, chosen, bool(names), set(restart), strict_ports)
+            digest = await asyncio.to_thread(self._digest)
+            if restart and self._is_as_read(names, digest):
+                return [self._restart_unchanged(name) for name in names], []
+            scaled = self.agreed.scaled if restart else {}
+            request = self._request(names, strict_ports, with_needs=not restart, scaled=scaled)
+            plan = await self._ask(request)
+            self.agreed.project = plan.project
+            self.agreed.digests |= dict.fromkeys(plan.chosen, digest)
+            if not restart:
+                kept = {name: n for name, n in self.agreed.scaled.items() if name not in plan.chosen}
+                self.agreed.scaled = kept
+            return self._carry_out(plan, bool(names), set(restart)), list(plan.notes)
 
     async def scale(self, name: str, replicas: int) -> tuple[list[Action], list[str]]:
         """Give a running service so many replicas until the next `up`; nothing else of it changes.
@@ -77,87 +86,64 @@ class Reconciler:
         changed.
         """
         async with self._lock:
-            assert self._config is not None, "a service runs, so a file was read"
-            service = self._stack.services[name]
-            config = dataclasses.replace(self._config, services={**self._config.services, name: service})
-            problems = [
-                locate_problem(config, f"services.{name}.{key}", text)
-                for key, text in replica_problems(service.port, service.gpu, replicas, service.server)
-            ]
-            if problems:
-                raise ConfigInvalid(problems)
-            self._scaled[name] = replicas
-            return await self._reconcile(self._as_scaled(config), {name}, True, set(), False)
+            service = to_json(self._stack.services[name])
+            request = self._request([name], False, with_needs=False, scaled={name: replicas}, service=service)
+            plan = await self._ask(request)
+            self.agreed.scaled[name] = replicas
+            return self._carry_out(plan, True, set()), list(plan.notes)
 
-    async def _reconcile(
-        self, config: Config, chosen: set[str], is_partial: bool, restart: set[str], strict_ports: bool
-    ) -> tuple[list[Action], list[str]]:
-        wanted = {name: service for name, service in config.services.items() if name in chosen}
-        renamed = {
-            old: new
-            for service in wanted.values()
-            for old, new in successions(service, self._stack.of(service.name)).items()
-        }
-        prepared = await self._in_thread(self._prepare, config, chosen, strict_ports, renamed)
-        self._config = config
+    def _request(
+        self,
+        names: Sequence[str],
+        strict_ports: bool,
+        *,
+        with_needs: bool,
+        scaled: dict[str, int],
+        service: Any = None,
+    ) -> PlanRequest:
+        stack = self._stack
+        return PlanRequest(
+            path=self._path,
+            names=names,
+            with_needs=with_needs,
+            strict_ports=strict_ports,
+            scaled=scaled,
+            service=service,
+            running={name: list(stack.of(name)) for name in stack.services},
+            held=stack.held_sockets(),
+            seats=stack.seats(),
+            own_pids=[entry.pid for entry in stack.journal_entries()],
+        )
+
+    def _carry_out(self, plan: FilePlan, is_partial: bool, restart: set[str]) -> list[Action]:
+        wanted = {name: service for name, service in plan.services.items() if name in plan.chosen}
         running = {
             name: self._stack.settings(name)
             for name in self._stack.services
-            if self._is_up(name) and (name in chosen or not is_partial)
+            if self._is_up(name) and (name in plan.chosen or not is_partial)
         }
         actions = [_forced(action, restart) for action in plan_from_settings(running, wanted)]
-        installer = Installer(self._stack, self._make_runtime, prepared)
+        installer = Installer(self._stack, self._make_runtime, plan)
         for action in actions:
             installer.carry_out(action)
         if not is_partial:
-            installer.drop_all_but(config.services)
+            installer.drop_all_but(plan.services)
         installer.close_unused()
-        return actions, prepared.notes
+        return actions
 
-    def _as_scaled(self, config: Config) -> Config:
-        services = {
-            name: service.model_copy(update={"replicas": self._scaled.get(name, service.replicas)})
-            for name, service in config.services.items()
-        }
-        return dataclasses.replace(config, services=services)
+    def _digest(self) -> str:
+        try:
+            return hashlib.sha256(self._path.read_bytes()).hexdigest()
+        except OSError as error:
+            return f"unreadable: {error}"
 
-    async def _in_thread(self, work: Callable[..., Any], *arguments: object) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._worker, partial(work, *arguments))
+    def _is_as_read(self, names: Sequence[str], digest: str) -> bool:
+        """Whether reading the file again would say the same of these services: it is the same file."""
+        return all(name in self._stack.services and self.agreed.digests.get(name) == digest for name in names)
 
-    def close(self) -> None:
-        """Let the thread go; a check that is under way is waited for."""
-        self._worker.shutdown()
-
-    def _read(self, names: Sequence[str], with_needs: bool) -> tuple[Config, set[str]]:
-        """The file, and which of its services are meant; a service named by the user counts as enabled."""
-        config = load_config(self._path, self._environ)
-        for name in names:
-            if name not in config.services:
-                raise NoSuchService(name, list(config.services))
-        needs = {name: service.depends_on for name, service in config.services.items()}
-        everything = [name for name, service in config.services.items() if service.enabled]
-        chosen = with_dependencies(names or everything, needs if with_needs else {})
-        services = {
-            name: service.model_copy(update={"enabled": True}) if name in names else service
-            for name, service in config.services.items()
-        }
-        self.project = config.project
-        return dataclasses.replace(config, services=services), chosen
-
-    def _prepare(
-        self, config: Config, chosen: set[str], strict_ports: bool, renamed: Mapping[str, str]
-    ) -> Prepared:
-        held = self._stack.held_sockets()
-        return prepare(
-            config,
-            held={renamed.get(child, child): sockets for child, sockets in held.items()},
-            strict_ports=strict_ports,
-            environ=self._environ,
-            only=chosen,
-            own_pids=[entry.pid for entry in self._stack.journal_entries()],
-            seats={renamed.get(child, child): seat for child, seat in self._stack.seats().items()},
-            gpu_reader=self._gpu_reader,
-        )
+    def _restart_unchanged(self, name: str) -> Action:
+        self._stack.restart(name)
+        return Action(name, "restart", "restart requested")
 
     def _is_up(self, service: str) -> bool:
         """A failed service counts as missing, so that `up` tries it again."""

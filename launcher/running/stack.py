@@ -11,22 +11,26 @@ import asyncio
 import random
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from launcher.children.runtime import ChildRuntime
-from launcher.configuration.models import Service
 from launcher.errors import NoSuchService
 from launcher.lifecycle import step
 from launcher.lifecycle_values import Child, Event, StartRequested, StopRequested
 from launcher.logs.line_format import stamp
-from launcher.planning.seating import Seat
+from launcher.planning.prepared import Seat
 from launcher.reconcile import LIVE_KEYS, Settings, settings_of
 from launcher.running.change_text import cause_of, describe_change
 from launcher.running.journal import JournalEntry
-from launcher.running.ordering import AT_REST, Seen, missing_dependencies
+from launcher.running.ordering import AT_REST, Seen, depth_of, missing_dependencies
 from launcher.running.orders import Needs, Orders
 from launcher.running.publisher import Publisher
+
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
 
 __all__ = ["Stack"]
 
@@ -36,37 +40,38 @@ _LIVE = LIVE_KEYS | {"replicas"}
 class Stack:
     """The children of one configuration and what is asked of them; lives on the loop's thread."""
 
-    def __init__(self, publisher: Publisher, log: Callable[[str], None]) -> None:
-        """Publish changes, and write each decision once through `log`."""
+    def __init__(
+        self, publisher: Publisher, log: Callable[[str], None], changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """Publish changes, and write each decision once through `log`; `changed` follows each change."""
         self.services: dict[str, Service] = {}
         self.children: dict[str, ChildRuntime] = {}
         self.is_ending = False
         self.publisher = publisher
         self._log = log
+        self._changed = changed
         self._orders = Orders()
-        self._queue: asyncio.Queue[tuple[str, Event]] = asyncio.Queue()
+        self._events: deque[tuple[str, Event]] = deque()
+        self._woken = asyncio.Event()
+        self._is_over = False
         self._leaving: set[str] = set()
         self._renamed: dict[str, str] = {}
         self._known_digests: dict[int, tuple[Service, Settings]] = {}
-        self._ended = asyncio.Event()
 
     def post(self, name: str, event: Event) -> None:
         """Queue an event for a child; events for a child that is gone are dropped when they are handled."""
-        self._queue.put_nowait((name, event))
+        self._events.append((name, event))
+        self._woken.set()
 
     async def run(self) -> None:
-        """Handle events until `end` was asked for and everything is at rest."""
-        ended = asyncio.ensure_future(self._ended.wait())
-        try:
-            while not self._ended.is_set():
-                taken = asyncio.ensure_future(self._queue.get())
-                await asyncio.wait({taken, ended}, return_when=asyncio.FIRST_COMPLETED)
-                if not taken.done():
-                    taken.cancel()
-                    break
-                self._handle(*taken.result())
-        finally:
-            ended.cancel()
+        """Handle events until `end` was asked for and everything is at rest, or `leave` was called."""
+        self._follow_orders()
+        while not self._is_over:
+            await self._woken.wait()
+            self._woken.clear()
+            self._handle_all()
+            if self.is_ending:
+                self._follow_orders()
 
     def adopt(self, runtime: ChildRuntime) -> bool:
         """Add a child, at rest until it is started; False for one that is here to stay already."""
@@ -100,6 +105,8 @@ class Stack:
 
     def stop(self, services: Iterable[str]) -> None:
         """Want these down, dependents first."""
+        # A start that was asked for before must not be handled after.
+        self._handle_all()
         self._orders.stop(services)
         self._follow_orders()
 
@@ -154,6 +161,11 @@ class Stack:
         self.is_ending = True
         self.stop(list(self.services))
 
+    def leave(self) -> None:
+        """Let `run` return now, and everything go on as it is."""
+        self._is_over = True
+        self._woken.set()
+
     def kill(self) -> None:
         """End at once: nobody waits for a grace period any more."""
         self.is_ending = True
@@ -179,6 +191,26 @@ class Stack:
             if child.tree is not None
         ]
 
+    def rank(self, service: str) -> int:
+        """How many services deep it rests on others: whoever has the highest rank is stopped first."""
+        return depth_of(service, {name: each.depends_on for name, each in self.services.items()})
+
+    def remember(self) -> dict[str, Any]:
+        """Return, as JSON, what is asked of the stack and is not done yet; `recall` is the inverse."""
+        return {
+            "is_ending": self.is_ending,
+            "leaving": sorted(self._leaving),
+            "renamed": self._renamed,
+            "orders": self._orders.remember(),
+        }
+
+    def recall(self, document: Mapping[str, Any]) -> None:
+        """Go on with what was asked of the stack before; its children are here already."""
+        self.is_ending = document["is_ending"]
+        self._leaving = set(document["leaving"])
+        self._renamed = dict(document["renamed"])
+        self._orders.recall(document["orders"])
+
     def held_sockets(self) -> dict[str, tuple[socket.socket, ...]]:
         """Return the listening sockets by child."""
         return {name: child.prepared.sockets for name, child in self.children.items()}
@@ -189,6 +221,10 @@ class Stack:
             name: Seat(child.prepared.gpu.ids, child.life.pid, child.prepared.port)
             for name, child in self.children.items()
         }
+
+    def _handle_all(self) -> None:
+        while self._events and not self._is_over:
+            self._handle(*self._events.popleft())
 
     def _handle(self, name: str, event: Event) -> None:
         child = self.children.get(name) or self.children.get(self._renamed.get(name, ""))
@@ -204,6 +240,7 @@ class Stack:
             self._announce(child, before, event, now)
         if after != before:
             self.publisher.changed()
+            self._changed()
             self._follow_orders()
 
     def _announce(self, child: ChildRuntime, before: Child, event: Event, now: float) -> None:
@@ -235,6 +272,9 @@ class Stack:
 
     def _follow_orders(self) -> None:
         """Ask what is due now, and let go of what has left."""
+        if self.is_ending:
+            # What a change of the file was about to start must stop too.
+            self._orders.stop(self.services)
         lives: dict[str, Mapping[str, Child]] = {
             service: {name: child.life for name, child in self.of(service).items()}
             for service in self.services
@@ -253,8 +293,8 @@ class Stack:
         is_over = all(
             child.life.state in AT_REST and not child.life.desired_up for child in self.children.values()
         )
-        if self.is_ending and is_over:
-            self._ended.set()
+        if self.is_ending and is_over and not self._events:
+            self.leave()
 
     def _digests(self, service: Service) -> Settings:
         """Digests are taken once for each reading of a service: the status is asked for all the time."""

@@ -5,11 +5,11 @@ shape.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from launcher.children.probe import probe_kind
 from launcher.children.runtime import ChildRuntime
 from launcher.children.surroundings import LastExit
-from launcher.configuration.models import Service
 from launcher.gpus import GpuReport
 from launcher.placement import GpuFacts
 from launcher.running.stack import Stack
@@ -22,6 +22,9 @@ from launcher.snapshot import (
     shape_service,
 )
 from launcher.tokens import needs_token
+
+if TYPE_CHECKING:
+    from launcher.configuration.models import Service
 
 __all__ = ["view_child", "view_gpus", "view_service"]
 

@@ -1,4 +1,4 @@
-"""A real supervisor process for tests: start it on a config text, ask it, wait for what its snapshots
+"""A real guardian and its supervisor for tests: start them on a config text, ask, wait for what snapshots
 show.
 """
 
@@ -30,7 +30,7 @@ def hostile(*flags: str) -> str:
 
 
 class SupervisedStack:
-    """One supervisor process and a control connection to it."""
+    """One guardian process, `process`, its supervisor, and a control connection to that."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -45,9 +45,9 @@ class SupervisedStack:
         self.config.write_text(f"project: test\nservices:\n{services}", encoding="utf-8")
 
     def start(self, *flags: str) -> Document:
-        """Start the supervisor and return its startup report."""
+        """Start the guardian and return the startup report of its supervisor."""
         reader, writer = os.pipe()
-        argv = [sys.executable, "-m", "launcher.supervisor", "--config", str(self.config), *flags]
+        argv = [sys.executable, "-m", "launcher.guardian", "--config", str(self.config), *flags]
         with open(self.folder / "supervisor.out", "ab") as log:
             self.process = subprocess.Popen(
                 [*argv, "--report-fd", str(writer)],
@@ -62,6 +62,16 @@ class SupervisedStack:
         assert line, self.output()
         self.report = json.loads(line)
         return self.report
+
+    @property
+    def supervisor_pid(self) -> int:
+        """The pid of the supervisor that answers now."""
+        return int(self.ask("snapshot")["snapshot"]["supervisor"]["pid"])
+
+    @property
+    def guardian_pid(self) -> int:
+        """The pid of the guardian that guards now."""
+        return int(self.ask("snapshot")["snapshot"]["supervisor"]["guardian_pid"])
 
     def output(self) -> str:
         """What the supervisor printed."""
@@ -103,7 +113,7 @@ class SupervisedStack:
         )
 
     def wait_end(self) -> int:
-        """Wait for the supervisor's end and return its exit status."""
+        """Wait for the end of the stack and return its exit status."""
         assert self.process is not None
         return self.process.wait(WAIT_S)
 
@@ -112,15 +122,18 @@ class SupervisedStack:
         return (self.folder / "logs" / f"{child}.log").read_text().splitlines()
 
     def close(self) -> None:
-        """End the supervisor, however the test left it."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.send_signal(signal.SIGCONT)
-            try:
-                self.process.wait(WAIT_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(WAIT_S)
+        """End the stack, however the test left it; a stack that does not end by itself is a failure."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            self.process.wait(WAIT_S)
+        except subprocess.TimeoutExpired:
+            supervisor = self.supervisor_pid
+            self.process.kill()
+            os.kill(supervisor, signal.SIGKILL)
+            raise
 
 
 def find_child(snapshot: Document, name: str) -> Document:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import threading
 
@@ -88,14 +89,33 @@ def test_acknowledged_memories_survive_kill(running: Stack) -> None:
     }
 
 
-def test_children_die_with_a_killed_supervisor_and_up_works_at_once(running: Stack) -> None:
-    """kill -9 of the supervisor leaves no child after 2 s; the next `up` succeeds and says what it found."""
+def test_a_killed_supervisor_takes_nothing_along(running: Stack) -> None:
+    """kill -9 of the supervisor: children serve on, another one answers `status`, nobody is refused."""
+    before = running.status()
+    with Reconnecting(running, running.memory_port) as client:
+        running.kill(before["supervisor"]["pid"])
+        after = running.status()
+    assert after["supervisor"]["pid"] != before["supervisor"]["pid"]
+    assert after["supervisor"]["guardian_pid"] == before["supervisor"]["guardian_pid"]
+    for service, document in before["services"].items():
+        then, now = document["children"][0], after["services"][service]["children"][0]
+        assert (now["pid"], now["generation"]) == (then["pid"], then["generation"])
+        assert now["state"] == "ready"
+    assert client.refused == 0
+    assert client.answered > 0
+
+
+def test_nothing_is_left_of_a_stack_whose_heads_are_killed(running: Stack) -> None:
+    """kill -9 of supervisor and guardian leaves nothing after 2 s; the next `up` says what it found."""
     document = running.status()
-    children = [psutil.Process(s["children"][0]["pid"]) for s in document["services"].values()]
-    running.kill(document["supervisor"]["pid"])
-    assert running.wait_gone(children, 2) == []
+    left = [process for process in running.processes() if process.pid != os.getpid()]
+    heads = [document["supervisor"]["guardian_pid"], document["supervisor"]["pid"]]
+    assert {process.pid for process in left} >= set(heads)
+    for pid in heads:
+        os.kill(pid, signal.SIGKILL)
+    assert running.wait_gone(left, 2) == []
     up = running.run("up", "-d", "--wait")
-    assert str(document["supervisor"]["pid"]) in up.stderr
+    assert str(heads[0]) in up.stderr
     assert {s["state"] for s in running.status()["services"].values()} == {"ready"}
 
 

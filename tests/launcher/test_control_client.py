@@ -182,11 +182,11 @@ def test_silence_before_the_report_is_bounded(config: Path, monkeypatch: pytest.
         os.close(reader)
 
 
-def test_the_real_command_line_of_the_supervisor(config: Path) -> None:
-    """Names, strict ports and the report pipe reach the supervisor's module."""
+def test_the_real_command_line_of_the_guardian(config: Path) -> None:
+    """Names, strict ports and the report pipe reach the guardian's module."""
     argv = control_client._supervisor_argv(config, ["a", "b"], True, 7)
     assert argv[1:] == [
-        *("-m", "launcher.supervisor", "--config", str(config)),
+        *("-m", "launcher.guardian", "--config", str(config)),
         *("--only", "a", "b", "--strict-ports", "--report-fd", "7"),
     ]
 

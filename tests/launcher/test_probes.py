@@ -21,6 +21,7 @@ from launcher.children.parent import Parent
 from launcher.children.probing import LagMeter, NotifyFacts, NotifyProbe, Prober, ProbeResult
 from launcher.probes import Answer, Endpoint, Failing, HttpProbe, Loading, TcpProbe, WebSocketProbe, Well
 from launcher.spawning import SpawnRequest
+from tests.launcher.guarded import guarded
 
 STATS = {"type": "stats"}
 
@@ -145,9 +146,8 @@ async def test_tcp_accepts() -> None:
 @pytest.fixture
 async def parent() -> AsyncIterator[Parent]:
     """The parent role, given back after the test."""
-    parent = Parent()
-    yield parent
-    parent.close()
+    async with guarded() as parent:
+        yield parent
 
 
 def program(code: str) -> SpawnRequest:

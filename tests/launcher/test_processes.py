@@ -1,4 +1,4 @@
-"""launcher.spawning, processes and parent: real processes, their sessions and their ends."""
+"""launcher.spawning, fork_exec, wards, processes and parent: real processes, their sessions, their ends."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from launcher.children.parent import Born, Parent
 from launcher.processes import ExitStatus
 from launcher.procfs import read_nonce, read_stat, scan
 from launcher.spawning import SpawnError, SpawnRequest
+from tests.launcher.guarded import guarded
 
 HOSTILE = str(Path(__file__).parent.parent / "hostile_child.py")
 
@@ -71,12 +72,17 @@ def request(*flags: str, **changes: object) -> SpawnRequest:
     return SpawnRequest(**{**base, **changes})  # type: ignore[arg-type]  # fields by name, checked at run time
 
 
+async def hear_all(parent: Parent) -> None:
+    """Return when the guardian has obeyed every word so far: it obeys them in their order."""
+    another = await Watched().start(parent, request("--exit", "0"))
+    await another.exited
+
+
 @pytest.fixture
 async def parent() -> AsyncIterator[Parent]:
     """The parent role, given back after the test."""
-    parent = Parent()
-    yield parent
-    parent.close()
+    async with guarded() as parent:
+        yield parent
 
 
 async def test_exit_code_is_told(parent: Parent) -> None:
@@ -84,6 +90,7 @@ async def test_exit_code_is_told(parent: Parent) -> None:
     child = await Watched().start(parent, request("--exit", "7"))
     assert await child.exited == (ExitStatus(7, None), True)
     assert child.born_pids == [child.pid]
+    await hear_all(parent)
     assert read_stat(child.pid) is None
 
 
@@ -100,7 +107,7 @@ async def test_child_leads_its_own_session(parent: Parent) -> None:
     await child.line()
     facts = read_stat(child.pid)
     assert facts is not None
-    assert (facts.session, facts.group, facts.parent) == (child.pid, child.pid, os.getpid())
+    assert (facts.session, facts.group, facts.parent) == (child.pid, child.pid, parent.pid)
     assert child.born is not None
     assert read_nonce(child.pid) == child.born.nonce
     child.end()
@@ -198,6 +205,5 @@ async def test_orphans_are_reaped(parent: Parent) -> None:
     await child.exited
     child.end()
     await child.emptied.wait()
-    # Its SIGCHLD was queued before the pidfd told us, so one pass of the loop has handled it.
-    await asyncio.sleep(0)
+    await hear_all(parent)
     assert read_stat(daemon) is None

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.procfs import boot_id, read_stat
-from launcher.running.journal import JournalEntry, read_journal, sweep, write_journal
+from launcher.running.journal import Journal, JournalEntry, read_journal, sweep, write_journal
 
 NONCE = "0123456789abcdef0123456789abcdef"
 
@@ -39,14 +39,14 @@ def orphan() -> Iterator[subprocess.Popen[bytes]]:
 def test_round_trip(journal: Path) -> None:
     """What is written is read back; nothing is left beside the file."""
     entries = [JournalEntry("a", 12, 345, NONCE), JournalEntry("b.0", 13, 346, NONCE[::-1])]
-    write_journal(journal, entries)
-    assert read_journal(journal) == (entries, None)
+    write_journal(journal, entries, NONCE, {"revision": 7})
+    assert read_journal(journal) == (Journal(entries, NONCE, {"revision": 7}), None)
     assert [path.name for path in journal.parent.iterdir()] == ["journal.json"]
 
 
 def test_missing_journal_is_empty(journal: Path) -> None:
     """A first start has nothing to clean."""
-    assert read_journal(journal) == ([], None)
+    assert read_journal(journal) == (Journal(), None)
     assert sweep(journal) == []
 
 
@@ -55,8 +55,8 @@ def test_missing_journal_is_empty(journal: Path) -> None:
 def test_garbage_is_set_aside(journal: Path, content: bytes) -> None:
     """Any unreadable journal is kept under another name and never acted on."""
     journal.write_bytes(content)
-    entries, note = read_journal(journal)
-    assert entries == []
+    found, note = read_journal(journal)
+    assert found == Journal()
     assert note is not None
     assert not journal.exists()
 
@@ -65,9 +65,11 @@ def test_garbage_is_set_aside(journal: Path, content: bytes) -> None:
 def test_entries_of_the_wrong_type_are_refused(journal: Path, entry: dict[str, object]) -> None:
     """One wrong field and the whole file is set aside."""
     good: dict[str, object] = {"child": "a", "pid": 1, "started_ticks": 1, "nonce": NONCE}
-    document = {"version": 1, "boot_id": boot_id(), "entries": [good | entry]}
-    journal.write_text(json.dumps(document))
-    assert read_journal(journal)[0] == []
+    document = {"version": 2, "boot_id": boot_id(), "stack_nonce": "", "state": None}
+    journal.write_text(json.dumps(document | {"entries": [good]}))
+    assert read_journal(journal)[0].entries != []
+    journal.write_text(json.dumps(document | {"entries": [good | entry]}))
+    assert read_journal(journal)[0] == Journal()
 
 
 def test_sweep_ends_what_carries_the_nonce(journal: Path, orphan: subprocess.Popen[bytes]) -> None:
@@ -78,6 +80,19 @@ def test_sweep_ends_what_carries_the_nonce(journal: Path, orphan: subprocess.Pop
     assert "of a" in note
     assert orphan.wait() == -9
     assert sweep(journal) == []
+
+
+def test_sweep_finds_what_the_journal_did_not_hear_of(journal: Path) -> None:
+    """A process that was started after the last word carries the stack's nonce, and names its child."""
+    argv = [sys.executable, "-c", "import signal; print(flush=True); signal.pause()"]
+    environ = {"LUCID_NONCE": f"{NONCE}.0123", "LUCID_CHILD": "late"}
+    write_journal(journal, [], NONCE)
+    with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (note,) = sweep(journal)
+        assert process.wait() == -9
+    assert "of late" in note
 
 
 def test_sweep_never_touches_a_stranger(journal: Path, orphan: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.configuration.needs import with_dependencies
 from launcher.lifecycle_values import (
     Child,
     DependenciesMet,
@@ -24,7 +25,7 @@ from launcher.lifecycle_values import (
 )
 from launcher.restart_policy import Outcome
 from launcher.running.change_text import cause_of, describe_change
-from launcher.running.ordering import Seen, free_to_stop, missing_dependencies, with_dependencies
+from launcher.running.ordering import Seen, free_to_stop, missing_dependencies
 from launcher.running.orders import Needs, Orders
 from launcher.snapshot import State
 
