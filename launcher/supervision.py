@@ -37,6 +37,8 @@ from launcher.running.control_commands import Commands
 from launcher.running.file_plan import ask_planner
 from launcher.running.installer import rules_of
 from launcher.running.journal import Journal, write_journal
+from launcher.running.metrics import StackMetrics
+from launcher.running.metrics_port import MetricsPort
 from launcher.running.ownership import keep_ownership
 from launcher.running.publisher import Publisher
 from launcher.running.reload import Reconciler
@@ -113,7 +115,11 @@ class Supervisor:
             gpus=self._gpus,
         )
         ask = partial(ask_planner, self._parent)
-        self._reconciler = Reconciler(self._stack, inherited.config_path, ask, self._make_new)
+        metrics = StackMetrics(self._stack)
+        self._metrics_port = MetricsPort(lambda: metrics.render(self.status()))
+        self._reconciler = Reconciler(
+            self._stack, inherited.config_path, ask, self._make_new, self._metrics_port
+        )
         self._continuity = Continuity(
             self._parent, self._stack, self._reconciler, inherited.paths.journal, log_line
         )
@@ -121,7 +127,12 @@ class Supervisor:
             self._stack, self._reconciler, self._publisher, self.status, self._end_within, self._reload_self
         )
         self._control = ControlServer(
-            inherited.paths.control_socket, commands, self._publisher, self.status, self._sampler.wake
+            inherited.paths.control_socket,
+            commands,
+            self._publisher,
+            self.status,
+            lambda: metrics.render(self.status()),
+            self._sampler.wake,
         )
 
     async def run(self, only: Sequence[str], strict_ports: bool, report: Report) -> None:
@@ -130,7 +141,7 @@ class Supervisor:
         if self._inherited.journal.state is None:
             await self._begin(only, strict_ports)
         else:
-            self._go_on(self._inherited.journal.state)
+            await self._go_on(self._inherited.journal.state)
         held = self._inherited.handover.kept.get("control", [])
         listener = socket.socket(fileno=held[0]) if held else None
         self._parent.keep("control", [await self._control.open(listener)])
@@ -150,10 +161,14 @@ class Supervisor:
         _, notes = await self._reconciler.up(only, strict_ports=strict_ports)
         self._notes += notes
 
-    def _go_on(self, state: Mapping[str, Any]) -> None:
+    async def _go_on(self, state: Mapping[str, Any]) -> None:
         handover = self._inherited.handover
         takeover = Takeover(handover, self._parent, self._stack, self._reconciler, self._make_runtime)
         count = takeover.restore(state)
+        try:
+            await self._metrics_port.listen_on(self._reconciler.agreed.metrics_port, None)
+        except LauncherError as error:
+            log_line(str(error))
         log_line(
             f"this supervisor takes over ({_REASONS[handover.reason]}); {count} children go on untouched"
         )
@@ -177,9 +192,8 @@ class Supervisor:
         """Return the whole status document as of now."""
         now = self._loop.time()
         self._sampler.refresh()
-        services = {}
-        for name, service in self._stack.services.items():
-            services[name] = view_service(service, self._stack, now)
+        stack = self._stack
+        services = {name: view_service(service, stack, now) for name, service in stack.services.items()}
         return shape_status(
             project=self._reconciler.agreed.project,
             config=self._config_path.name,
@@ -281,6 +295,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Give everything back; all children are at rest, or another supervisor takes them over."""
+        await self._metrics_port.close()
         await self._control.close(for_good=not self._is_leaving)
         self._sampler.close()
         self._around.diagnostician.close()

@@ -126,7 +126,8 @@ def _reply(
     services = {
         name: to_json(service, settings=settings_of(service)) for name, service in config.services.items()
     }
-    reply = {"project": config.project, "chosen": sorted(chosen), "services": services}
+    metrics = {"metrics_port": config.metrics_port, "metrics_where": config.mark("metrics_port")}
+    reply = {"project": config.project, "chosen": sorted(chosen), "services": services, **metrics}
     return {**reply, "children": children, "notes": prepared.notes}, bound
 
 

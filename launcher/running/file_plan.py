@@ -75,6 +75,17 @@ class FilePlan:
     chosen: frozenset[str]
     children: Mapping[str, PreparedChild]
     notes: Sequence[str] = ()
+    metrics_port: int | None = None
+    metrics_where: str | None = None
+    """Where in the file the metrics' port is asked for."""
+
+    def close_fresh(self, held: Mapping[str, tuple[socket.socket, ...]]) -> None:
+        """Close the sockets that were bound for this plan, which is given up."""
+        kept = {id(one) for sockets in held.values() for one in sockets}
+        for child in self.children.values():
+            for one in child.sockets:
+                if id(one) not in kept:
+                    one.close()
 
 
 async def ask_planner(parent: Parent, request: PlanRequest) -> FilePlan:
@@ -111,4 +122,12 @@ def _read_answer(answer: Document, fds: list[int], held: Mapping[str, tuple[sock
         new = tuple(next(bound) for _ in range(document["bound"]))
         sockets = held[document["held"]] if document["held"] is not None else new
         children[document["name"]] = child_from_json(document, services[document["service"]], sockets)
-    return FilePlan(answer["project"], services, frozenset(answer["chosen"]), children, answer["notes"])
+    return FilePlan(
+        answer["project"],
+        services,
+        frozenset(answer["chosen"]),
+        children,
+        answer["notes"],
+        answer["metrics_port"],
+        answer["metrics_where"],
+    )

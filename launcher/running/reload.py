@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.children.runtime import ChildRuntime
+from launcher.errors import PortInUse
 from launcher.planning.prepared import PreparedChild
 from launcher.reconcile import Action, plan_from_settings
 from launcher.records import to_json
 from launcher.running.file_plan import FilePlan, PlanRequest
 from launcher.running.installer import Installer
+from launcher.running.metrics_port import MetricsPort
 from launcher.running.stack import Stack
 
 __all__ = ["Agreed", "Reconciler"]
@@ -35,6 +37,7 @@ class Agreed:
     """Replicas by service where they are not the file's."""
     digests: dict[str, str] = field(default_factory=dict)
     """Of the file, by service, as it was when the service was last brought in line with it."""
+    metrics_port: int | None = None
 
 
 class Reconciler:
@@ -46,8 +49,10 @@ class Reconciler:
         config_path: Path,
         ask: Callable[[PlanRequest], Awaitable[FilePlan]],
         make_runtime: MakeRuntime,
+        metrics_port: MetricsPort,
     ) -> None:
         """Change `stack` as the file at `config_path` says; `ask` plans, `make_runtime` makes a new child."""
+        self._metrics_port = metrics_port
         self.agreed = Agreed()
         self._stack = stack
         self._path = config_path
@@ -72,6 +77,7 @@ class Reconciler:
             scaled = self.agreed.scaled if restart else {}
             request = self._request(names, strict_ports, with_needs=not restart, scaled=scaled)
             plan = await self._ask(request)
+            await self._move_metrics(plan)
             self.agreed.project = plan.project
             self.agreed.digests |= dict.fromkeys(plan.chosen, digest)
             if not restart:
@@ -91,6 +97,15 @@ class Reconciler:
             plan = await self._ask(request)
             self.agreed.scaled[name] = replicas
             return self._carry_out(plan, True, set()), list(plan.notes)
+
+    async def _move_metrics(self, plan: FilePlan) -> None:
+        """The last thing that can fail: a port that is taken leaves everything as it was."""
+        try:
+            await self._metrics_port.listen_on(plan.metrics_port, plan.metrics_where)
+        except PortInUse:
+            plan.close_fresh(self._stack.held_sockets())
+            raise
+        self.agreed.metrics_port = plan.metrics_port
 
     def _request(
         self,

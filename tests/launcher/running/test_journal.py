@@ -51,7 +51,7 @@ def test_missing_journal_is_empty(journal: Path) -> None:
 
 
 @given(content=st.binary(max_size=200) | st.text().map(str.encode))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_garbage_is_set_aside(journal: Path, content: bytes) -> None:
     """Any unreadable journal is kept under another name and never acted on."""
     journal.write_bytes(content)
