@@ -105,8 +105,8 @@ def _limit(order: Order) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     wanted = order.get("open_files")
     if wanted is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+        # The hard limit too, or a program that knows how to raise the soft one would have none.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
     if order.get("cpus"):
         os.sched_setaffinity(0, order["cpus"])
 

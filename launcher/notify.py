@@ -72,6 +72,7 @@ class NotifySocket:
     ) -> None:
         """Bind `address`, replacing what a dead supervisor left there, or go on with `held`, which is bound.
 
+        An address that begins with `@` is an abstract one (unix(7)): it can be reached by other users too.
         `before_reading` may tell of new senders. Raises OSError when it cannot be bound.
         """
         self.address = str(address)
@@ -85,10 +86,12 @@ class NotifySocket:
         self._loop.add_reader(self._socket, self._receive)
 
     def _bind(self) -> socket.socket:
-        self._path.unlink(missing_ok=True)
+        is_abstract = self.address.startswith("@")
+        if not is_abstract:
+            self._path.unlink(missing_ok=True)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        bound.bind(self.address)
+        bound.bind(f"\0{self.address[1:]}" if is_abstract else self.address)
         return bound
 
     def fileno(self) -> int:
@@ -99,7 +102,8 @@ class NotifySocket:
         """Receive no more and remove the address."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        if not self.address.startswith("@"):
+            self._path.unlink(missing_ok=True)
 
     def _receive(self) -> None:
         """Read what is there, a bounded number at a time so that a flood cannot hold the loop."""

@@ -63,13 +63,26 @@ def make_order(request: SpawnRequest) -> dict[str, Any]:
         "open_files": request.open_files,
     }
     if request.user is not None:
-        try:
-            account = pwd.getpwnam(request.user)
-        except KeyError:
-            raise SpawnError(f"there is no user {request.user!r} on this machine") from None
+        account = _find_account(request.user)
         groups = os.getgrouplist(account.pw_name, account.pw_gid)
         order |= {"uid": account.pw_uid, "gid": account.pw_gid, "groups": groups}
+        theirs = {"HOME": account.pw_dir, "USER": account.pw_name, "LOGNAME": account.pw_name}
+        # What was only inherited speaks of us; what the file sets is meant.
+        inherited = {name for name in theirs if order["environ"].get(name) == os.environ.get(name)}
+        order["environ"] |= {name: theirs[name] for name in inherited}
     return order
+
+
+def _find_account(user: str) -> pwd.struct_passwd:
+    """The account of a name or, where there is no such name, of a number."""
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        pass
+    try:
+        return pwd.getpwuid(int(user))
+    except (KeyError, ValueError):
+        raise SpawnError(f"there is no user {user!r} on this machine") from None
 
 
 def explain_refusal(program: str, number: int | None, text: str) -> str:

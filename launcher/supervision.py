@@ -213,7 +213,8 @@ class Supervisor:
 
     def _make_new(self, prepared: PreparedChild) -> ChildRuntime:
         self._slots += 1
-        return self._make_runtime(prepared, self._paths.notify_socket(self._slots))
+        address = self._paths.notify_socket(self._slots, for_others=prepared.service.user is not None)
+        return self._make_runtime(prepared, address)
 
     def _make_runtime(self, prepared: PreparedChild, address: Path) -> ChildRuntime:
         service = prepared.service

@@ -20,7 +20,7 @@ from launcher.children.handover import receive_handover
 from launcher.errors import LauncherError, SupervisorFailed
 from launcher.running.journal import Journal, read_journal
 from launcher.running.ownership import own
-from launcher.running.voice import Report, log_line
+from launcher.running.voice import Report, keep_log_small, log_line
 from launcher.runtime_dir import create_runtime_dir
 from launcher.supervision import Inheritance, Supervisor
 
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = Report(arguments.report_fd)
     if arguments.report_fd is not None:
         os.set_inheritable(arguments.report_fd, False)
+    keep_log_small(arguments.config.parent / "logs" / "supervisor.log")
     try:
         _run(arguments, words[: words.index("--guardian-fd")], report)
     except LauncherError as error:
