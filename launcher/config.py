@@ -30,6 +30,7 @@ class Config:
 
     `root` is the file's folder; relative paths are relative to it. `origins` tells for each dotted key of
     the resolved file where its value came from: `config.yaml:7:11`, `environment NAME` or `default`.
+    `metrics_port` is where the supervisor's own metrics can be read on loopback; None for nowhere.
     `lines` and `places` are the file's text and the marks of each value and its key, for problems that are
     found later.
     """
@@ -39,6 +40,7 @@ class Config:
     root: Path
     services: Mapping[str, Service]
     origins: Mapping[str, str]
+    metrics_port: int | None = None
     lines: tuple[str, ...] = ()
     places: Mapping[str, tuple[Mark, Mark]] = field(default_factory=dict)
 
@@ -148,6 +150,10 @@ class _Reading:
         project = root.entries.get("project")
         if project is not None and not (isinstance(project, ScalarNode) and isinstance(project.value, str)):
             self.add((YamlProblem(project.mark, "must be text", ("project",)),))
+        metrics_port = root.entries.get("metrics_port")
+        if metrics_port is not None and _port_number(metrics_port) is None:
+            text = "must be a port number from 1 to 65535"
+            self.add((YamlProblem(metrics_port.mark, text, ("metrics_port",)),))
         services = root.entries.get("services")
         is_misspelt = any(key not in TOP_KEYS for key in root.entries)
         if services is None and not is_misspelt and not any(p.key == "services" for p in self.problems):
@@ -189,7 +195,11 @@ class _Reading:
         folder = self.path.parent
         services: dict[str, Service] = {}
         origins: dict[str, str] = {"project": "default"}
-        places: dict[str, tuple[Mark, Mark]] = {}
+        places = {
+            key: (node.mark, root.key_marks[key])
+            for key, node in root.entries.items()
+            if key in ("project", "metrics_port")
+        }
         for name, draft in drafts.items():
             services[name] = _resolve(name, draft.keys, folder)
             origins |= dict.fromkeys(flatten(resolved_service(services[name]), draft.path), "default")
@@ -199,7 +209,15 @@ class _Reading:
         if project is not None:
             origins["project"] = f"{self.path.name}:{project.mark.line}:{project.mark.column}"
         title = str(to_plain(project)) if project is not None else DEFAULT_PROJECT
-        return Config(title, self.path, folder, services, origins, self.lines, places)
+        port = root.entries.get("metrics_port")
+        number = None if port is None else _port_number(port)
+        return Config(title, self.path, folder, services, origins, number, self.lines, places)
+
+
+def _port_number(node: Node) -> int | None:
+    value = node.value if isinstance(node, ScalarNode) else None
+    is_port = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
+    return value if is_port and isinstance(value, int) else None
 
 
 def _worth_saying(problems: list[ConfigProblem]) -> list[ConfigProblem]:

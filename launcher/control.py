@@ -1,4 +1,5 @@
-"""The server of the control socket: `GET /status`, and JSON over WebSocket on a private Unix socket.
+"""The server of the control socket: `GET /status`, `GET /metrics`, and JSON over WebSocket, on a private
+Unix socket.
 
 Decides who may talk (the same user, or root), the envelope (protocol.md section 3), and that a subscriber
 gets the latest snapshot whenever it can take one: nothing is queued for it. Bad input is answered and
@@ -22,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from launcher.errors import LauncherError
+from launcher.exposition import CONTENT_TYPE
 from launcher.running.control_commands import BadRequest, Commands
 from launcher.running.publisher import Publisher
 from launcher.snapshot import StatusDocument
@@ -30,6 +32,7 @@ __all__ = ["ControlServer"]
 
 _MAX_REQUEST_BYTES = 1024 * 1024
 _REFRESH_S = 1.0
+_LAST_WORDS_S = 1.0
 _PEER = struct.Struct("3i")
 _ECHOED = ("id", "request_id", "message_id", "client_id")
 
@@ -43,6 +46,7 @@ class ControlServer:
         commands: Commands,
         publisher: Publisher,
         status: Callable[[], StatusDocument],
+        metrics: Callable[[], str],
         on_listener: Callable[[], None],
     ) -> None:
         """Serve at `path`; `on_listener` is told when somebody subscribes."""
@@ -50,6 +54,8 @@ class ControlServer:
         self._commands = commands
         self._publisher = publisher
         self._status = status
+        self._metrics = metrics
+        self._feeds: set[asyncio.Task[None]] = set()
         self._on_listener = on_listener
         self._server: Server | None = None
 
@@ -76,8 +82,10 @@ class ControlServer:
         )
 
     async def close(self) -> None:
-        """Say goodbye to everybody and remove the socket."""
+        """Let everybody who listens hear the end, say goodbye and remove the socket."""
         self._publisher.close()
+        if self._feeds:
+            await asyncio.wait(self._feeds, timeout=_LAST_WORDS_S)
         if self._server is not None:
             self._server.close(code=1001, reason="the supervisor ends")
             await self._server.wait_closed()
@@ -89,12 +97,11 @@ class ControlServer:
             return connection.respond(403, "this stack belongs to another user\n")
         if any("upgrade" in value.lower() for value in request.headers.get_all("Connection")):
             return None
-        if request.path != "/status":
-            return connection.respond(404, "there is GET /status, and JSON over WebSocket\n")
-        response = connection.respond(200, json.dumps(self._status()) + "\n")
-        del response.headers["Content-Type"]
-        response.headers["Content-Type"] = "application/json"
-        return response
+        if request.path == "/status":
+            return _respond(connection, json.dumps(self._status()) + "\n", "application/json")
+        if request.path == "/metrics":
+            return _respond(connection, self._metrics(), CONTENT_TYPE)
+        return connection.respond(404, "there are GET /status, GET /metrics, and JSON over WebSocket\n")
 
     async def _talk(self, connection: ServerConnection) -> None:
         """One client: requests are answered in order, and a subscription runs beside them."""
@@ -106,6 +113,8 @@ class ControlServer:
                     await connection.send(json.dumps(reply))
                     if wants_feed is not None and feeding is None:
                         feeding = tasks.create_task(self._feed(connection, wants_feed))
+                        self._feeds.add(feeding)
+                        feeding.add_done_callback(self._feeds.discard)
                 if feeding is not None:
                     feeding.cancel()
         except* ConnectionClosed:
@@ -131,19 +140,32 @@ class ControlServer:
             return {"status": "error", **echo, "error": document["message"], **document}, None
 
     async def _feed(self, connection: ServerConnection, with_events: bool) -> None:
-        """Send the latest snapshot after each change and at least every second, as ages move."""
+        """Send the latest snapshot after each change and at least every second, as ages move.
+
+        The last frames, when the stack has come to its end, are the last events and the last snapshot.
+        """
         subscriber = self._publisher.subscribe()
         self._on_listener()
         try:
-            while not self._publisher.is_closed:
+            is_last = False
+            while not is_last:
+                is_last = self._publisher.is_closed
                 if with_events:
                     for event in self._publisher.events_since(subscriber.seen_revision):
                         subscriber.seen_revision = event["revision"]
                         await connection.send(json.dumps({"type": "event", "event": event}))
                 await connection.send(json.dumps({"type": "snapshot", "snapshot": self._status()}))
-                await subscriber.wait(_REFRESH_S)
+                if not is_last:
+                    await subscriber.wait(_REFRESH_S)
         finally:
             self._publisher.unsubscribe(subscriber)
+
+
+def _respond(connection: ServerConnection, body: str, content_type: str) -> Response:
+    response = connection.respond(200, body)
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = content_type
+    return response
 
 
 def _decode(frame: str | bytes) -> dict[str, Any]:

@@ -38,45 +38,18 @@ from launcher.planning.preflight import PreparedChild
 from launcher.running.control_commands import Commands
 from launcher.running.installer import rules_of
 from launcher.running.journal import sweep, write_journal
+from launcher.running.metrics import StackMetrics
+from launcher.running.metrics_port import MetricsPort
 from launcher.running.publisher import Publisher
 from launcher.running.reload import Reconciler
 from launcher.running.sampler import UsageSampler
 from launcher.running.stack import Stack
 from launcher.running.status_view import view_gpus, view_service
+from launcher.running.voice import Report, log_line
 from launcher.runtime_dir import OwnerLock, RuntimePaths, create_runtime_dir
 from launcher.snapshot import StatusDocument, shape_status
 
-__all__ = ["Report", "Supervisor", "main"]
-
-
-def log_line(text: str) -> None:
-    """Write one decision to stdout in the form of a log line; a full disk must not end the supervisor."""
-    with suppress(OSError):
-        os.write(1, format_line(stamp(time.time()), "lucid", text.replace("\n", " · ").encode()))
-
-
-class Report:
-    """The one line that the starter of this process waits for."""
-
-    def __init__(self, fd: int | None) -> None:
-        """Write to `fd` once; without one, say nothing."""
-        self._fd = fd
-
-    def ready(self, notes: Sequence[str], plan: Sequence[Mapping[str, Any]]) -> None:
-        """Everything is bound, and children will be spawned now."""
-        self._write({"ok": True, "pid": os.getpid(), "notes": list(notes), "plan": list(plan)})
-
-    def failed(self, error: LauncherError) -> None:
-        """Nothing was started."""
-        self._write({"error": error.to_document()})
-
-    def _write(self, document: Mapping[str, Any]) -> None:
-        fd, self._fd = self._fd, None
-        if fd is not None:
-            # Whoever started us may have given up waiting.
-            with suppress(BrokenPipeError):
-                os.write(fd, json.dumps(document).encode() + b"\n")
-            os.close(fd)
+__all__ = ["Supervisor", "main"]
 
 
 class Supervisor:
@@ -111,10 +84,19 @@ class Supervisor:
             diagnostician=Diagnostician(self._parent, self._logs),
             gpus=self._gpus,
         )
-        self._reconciler = Reconciler(self._stack, config_path, os.environ, self._make_runtime, self._gpus)
+        metrics = StackMetrics(self._stack)
+        self._metrics_port = MetricsPort(lambda: metrics.render(self.status()))
+        self._reconciler = Reconciler(
+            self._stack, config_path, os.environ, self._make_runtime, self._gpus, self._metrics_port
+        )
         commands = Commands(self._stack, self._reconciler, self._publisher, self.status, self._end_within)
         self._control = ControlServer(
-            paths.control_socket, commands, self._publisher, self.status, self._sampler.wake
+            paths.control_socket,
+            commands,
+            self._publisher,
+            self.status,
+            lambda: metrics.render(self.status()),
+            self._sampler.wake,
         )
 
     async def run(self, only: Sequence[str], strict_ports: bool, report: Report) -> None:
@@ -129,6 +111,7 @@ class Supervisor:
         log_line(f"supervisor {__version__} runs, pid {os.getpid()}")
         self._sampler.wake()
         await self._stack.run()
+        await self._metrics_port.close()
         await self._control.close()
         self._close()
         log_line("supervisor ends; everything is stopped")
@@ -137,9 +120,8 @@ class Supervisor:
         """Return the whole status document as of now."""
         now = self._loop.time()
         self._sampler.refresh()
-        services = {}
-        for name, service in self._stack.services.items():
-            services[name] = view_service(service, self._stack, now)
+        stack = self._stack
+        services = {name: view_service(service, stack, now) for name, service in stack.services.items()}
         return shape_status(
             project=self._reconciler.project,
             config=self._config_path.name,

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.children.probing import NotifyFacts, Prober, ProbeResult
+from launcher.exposition import Histogram
 from launcher.lifecycle_values import Event, ProbeFailed, ProbeSucceeded, Progressed
 from launcher.notify import Notification
 from launcher.probes import Failing, Loading, Probe, Well
 
 __all__ = ["Health", "Senses", "Told"]
+
+_LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 @dataclass
@@ -53,6 +56,8 @@ class Senses:
         self.told = Told()
         self.health = Health()
         self.facts = NotifyFacts()
+        self.probe_latency = Histogram(_LATENCY_BOUNDS_S)
+        """How long the answers of all generations took."""
         self._post = post
         self._changed = changed
         self._on_device = on_device
@@ -94,6 +99,7 @@ class Senses:
 
     def _probed(self, result: ProbeResult) -> None:
         health = self.health
+        self.probe_latency.observe(result.latency_s)
         health.at, health.latency_s = asyncio.get_running_loop().time(), result.latency_s
         match result.answer:
             case Well(stats):

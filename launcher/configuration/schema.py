@@ -26,6 +26,10 @@ def config_schema() -> dict[str, Any]:
         "required": ["services"],
         "properties": {
             "project": {"type": "string", "default": "lucid", "description": "The name of the stack."},
+            "metrics_port": {
+                "anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, _VARIABLE],
+                "description": "The supervisor's own metrics for Prometheus, on this loopback port.",
+            },
             "defaults": {
                 "allOf": [{"$ref": "#/definitions/service"}],
                 "description": "Any service key may stand here; a service's own value wins.",

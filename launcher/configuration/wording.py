@@ -18,7 +18,7 @@ from launcher.yaml_nodes import MappingNode, Mark, Node, ScalarNode
 
 __all__ = ["TOP_KEYS", "problems_of", "unknown_key"]
 
-TOP_KEYS = ("project", "defaults", "services")
+TOP_KEYS = ("project", "metrics_port", "defaults", "services")
 
 # Words of other supervisors, and what they are called here.
 _ELSEWHERE = {

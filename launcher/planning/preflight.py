@@ -50,10 +50,11 @@ class Prepared:
     children: Mapping[str, PreparedChild]
     notes: list[str] = field(default_factory=list)
 
-    def close(self) -> None:
-        """Close every socket, for a start that is given up."""
+    def close(self, held: Mapping[str, tuple[socket.socket, ...]] | None = None) -> None:
+        """Close every socket but those that were `held` before, for a start that is given up."""
+        kept = {id(one) for sockets in (held or {}).values() for one in sockets}
         for child in self.children.values():
-            close_all(child.sockets)
+            close_all(one for one in child.sockets if id(one) not in kept)
 
 
 def prepare(

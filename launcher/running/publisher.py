@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from launcher.snapshot import EventDocument
 
@@ -49,6 +50,7 @@ class Publisher:
         self.is_closed = False
         self._events: deque[EventDocument] = deque(maxlen=_EVENTS_KEPT)
         self._subscribers: set[Subscriber] = set()
+        self._listeners: list[Callable[[EventDocument], None]] = []
 
     @property
     def has_subscribers(self) -> bool:
@@ -61,8 +63,14 @@ class Publisher:
         return self.revision
 
     def record(self, event: EventDocument) -> None:
-        """Keep an event; `changed` tells of it."""
+        """Keep an event and hand it to the listeners; `changed` tells the subscribers of it."""
         self._events.append(event)
+        for listener in self._listeners:
+            listener(event)
+
+    def listen(self, listener: Callable[[EventDocument], None]) -> None:
+        """Call `listener` with each event as it is recorded."""
+        self._listeners.append(listener)
 
     def changed(self) -> None:
         """Wake every subscriber."""

@@ -18,11 +18,12 @@ from typing import Any
 from launcher.children.runtime import ChildRuntime
 from launcher.config import Config, load_config, locate_problem
 from launcher.configuration.checks import replica_problems
-from launcher.errors import ConfigInvalid, NoSuchService
+from launcher.errors import ConfigInvalid, NoSuchService, PortInUse
 from launcher.gpus import GpuReader
 from launcher.planning.preflight import Prepared, PreparedChild, prepare
 from launcher.reconcile import Action, plan_from_settings
 from launcher.running.installer import Installer, successions
+from launcher.running.metrics_port import MetricsPort
 from launcher.running.ordering import with_dependencies
 from launcher.running.stack import Stack
 
@@ -39,9 +40,11 @@ class Reconciler:
         environ: Mapping[str, str],
         make_runtime: Callable[[PreparedChild], ChildRuntime],
         gpu_reader: GpuReader,
+        metrics_port: MetricsPort,
     ) -> None:
         """Change `stack` as the file at `config_path` says; `make_runtime` makes a child that is new."""
         self._gpu_reader = gpu_reader
+        self._metrics_port = metrics_port
         self._stack = stack
         self._path = config_path
         self._environ = environ
@@ -99,6 +102,11 @@ class Reconciler:
             for old, new in successions(service, self._stack.of(service.name)).items()
         }
         prepared = await self._in_thread(self._prepare, config, chosen, strict_ports, renamed)
+        try:
+            await self._metrics_port.listen_on(config.metrics_port, config.mark("metrics_port"))
+        except PortInUse:
+            prepared.close(self._stack.held_sockets())
+            raise
         self._config = config
         running = {
             name: self._stack.settings(name)
