@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ from launcher.errors import LauncherError, SupervisorFailed
 from launcher.gpus import NvmlReader
 from launcher.lifecycle_values import Child
 from launcher.logfiles import LogFile
-from launcher.logs.line_format import format_line, stamp
+from launcher.logs.line_format import stamp
 from launcher.planning.preflight import PreparedChild
 from launcher.running.control_commands import Commands
 from launcher.running.installer import rules_of
