@@ -1,0 +1,27 @@
+"""`python -m docs.generate`: write the reference pages that come from the code.
+
+The pictures are made apart, by `python -m docs.generate.picture`, since they need the whole dashboard to run.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from docs.generate import command_reference, config_reference, error_reference, message_reference
+
+__all__ = ["PAGES"]
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+
+PAGES: dict[Path, Callable[[], str]] = {
+    REFERENCE / "cli.md": command_reference.render,
+    REFERENCE / "config.md": config_reference.render,
+    REFERENCE / "errors.md": error_reference.render,
+    REFERENCE / "messages.md": message_reference.render_page,
+    REFERENCE / "asyncapi.json": message_reference.render_asyncapi,
+}
+"""Every generated page and what writes it."""
+
+if __name__ == "__main__":
+    for path, render in PAGES.items():
+        path.write_text(render(), encoding="utf-8")
+        print(f"wrote {path}")
