@@ -84,7 +84,7 @@ def _likeliest(candidates: Candidates) -> tuple[Candidates, dict[int, float]]:
 
 
 def _best_of(view: View, rows: Rows, owners: Rows, units: npt.NDArray[np.float32]) -> list[tuple[int, float]]:
-    """The row of the highest cosine (the first of several) among those that each unit owns, and the cosine."""
+    """The row of the highest cosine (the first of several) among those each unit owns, and the cosine."""
     rough = rough_cosines(view, rows, units, owners)
     highest = np.maximum.reduceat(rough, np.flatnonzero(np.diff(owners, prepend=-1)))
     near = rough >= highest[owners] - 2 * rounding(units.shape[1])
