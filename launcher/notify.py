@@ -64,16 +64,21 @@ class NotifySocket:
     """The socket that one child's NOTIFY_SOCKET names, from construction until `close`."""
 
     def __init__(self, address: Path, on_notification: Callable[[Notification], None]) -> None:
-        """Bind `address`, replacing what a dead supervisor left there; raises OSError when it cannot."""
+        """Bind `address`, replacing what a dead supervisor left there; raises OSError when it cannot.
+
+        An address that begins with `@` is an abstract one (unix(7)): it can be reached by other users too.
+        """
         self.address = str(address)
         self.session: int | None = None
         """The session whose processes are believed: the child's pid; None believes nobody."""
         self._on_notification = on_notification
         self._path = address
-        address.unlink(missing_ok=True)
+        self._is_abstract = self.address.startswith("@")
+        if not self._is_abstract:
+            address.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._socket.bind(self.address)
+        self._socket.bind(f"\0{self.address[1:]}" if self._is_abstract else self.address)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket, self._receive)
 
@@ -81,7 +86,8 @@ class NotifySocket:
         """Receive no more and remove the address."""
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        if not self._is_abstract:
+            self._path.unlink(missing_ok=True)
 
     def _receive(self) -> None:
         """Read what is there, a bounded number at a time so that a flood cannot hold the loop."""

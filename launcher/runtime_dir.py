@@ -43,9 +43,13 @@ class RuntimePaths:
     lock: Path
     journal: Path
 
-    def notify_socket(self, slot: int) -> Path:
-        """Address of the sd_notify socket of the child in `slot` (short, so that it fits)."""
-        return self.folder / f"n{slot}"
+    def notify_socket(self, slot: int, *, for_others: bool = False) -> Path:
+        """Address of the sd_notify socket of the child in `slot` (short, so that it fits).
+
+        `for_others`: an abstract address, as another user cannot enter the folder.
+        """
+        path = self.folder / f"n{slot}"
+        return Path(f"@{path}") if for_others else path
 
 
 def runtime_dir(config_path: Path) -> Path:

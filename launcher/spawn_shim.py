@@ -43,9 +43,8 @@ def main() -> None:
 def _limit(order: dict) -> None:  # type: ignore[type-arg]  # typing would cost a tenth of the start
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if order["open_files"] is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = order["open_files"]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+        # The hard limit too, or a program that knows how to raise the soft one would have none.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (order["open_files"], order["open_files"]))
     if order["cpus"]:
         os.sched_setaffinity(0, order["cpus"])
 

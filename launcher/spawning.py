@@ -16,6 +16,7 @@ import pwd
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,13 +136,19 @@ def _order(request: SpawnRequest, status_fd: int) -> dict[str, object]:
         "uid": None,
     }
     if request.user is not None:
-        try:
-            account = pwd.getpwnam(request.user)
-        except KeyError:
-            raise LookupError(f"there is no user {request.user!r} on this machine") from None
+        account = _find_account(request.user)
         groups = os.getgrouplist(account.pw_name, account.pw_gid)
         order |= {"uid": account.pw_uid, "gid": account.pw_gid, "groups": groups}
     return order
+
+
+def _find_account(user: str) -> pwd.struct_passwd:
+    """The account of a name or, where there is no such name, of a number."""
+    with suppress(KeyError):
+        return pwd.getpwnam(user)
+    with suppress(KeyError, ValueError):
+        return pwd.getpwuid(int(user))
+    raise LookupError(f"there is no user {user!r} on this machine")
 
 
 async def _read_to_end(fd: int) -> bytes:

@@ -43,7 +43,7 @@ from launcher.running.reload import Reconciler
 from launcher.running.sampler import UsageSampler
 from launcher.running.stack import Stack
 from launcher.running.status_view import view_gpus, view_service
-from launcher.running.voice import Report, log_line
+from launcher.running.voice import Report, keep_log_small, log_line
 from launcher.runtime_dir import OwnerLock, RuntimePaths, create_runtime_dir
 from launcher.snapshot import StatusDocument, shape_status
 
@@ -141,7 +141,7 @@ class Supervisor:
         service = prepared.service
         log = LogFile(self._logs / f"{prepared.name}.log", service.logs.max_size_bytes, service.logs.backups)
         self._slots += 1
-        address = self._paths.notify_socket(self._slots)
+        address = self._paths.notify_socket(self._slots, for_others=service.user is not None)
         return ChildRuntime(service, prepared, Child(rules_of(service)), log, address, self._around)
 
     def _peers(self) -> dict[str, str]:
@@ -267,6 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = Report(arguments.report_fd)
     if arguments.report_fd is not None:
         os.set_inheritable(arguments.report_fd, False)
+    keep_log_small(arguments.config.parent / "logs" / "supervisor.log")
     try:
         _run(arguments, report)
     except LauncherError as error:

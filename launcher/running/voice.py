@@ -7,18 +7,27 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from launcher.errors import LauncherError
 from launcher.logs.line_format import format_line, stamp
+from launcher.running.own_log import OwnLog
 
-__all__ = ["Report", "log_line"]
+__all__ = ["Report", "keep_log_small", "log_line"]
+
+_own_log = OwnLog(None)
+
+
+def keep_log_small(path: Path) -> None:
+    """From now on rotate `path` where it is what stdout is written to."""
+    global _own_log
+    _own_log = OwnLog(path)
 
 
 def log_line(text: str) -> None:
     """Write one decision to stdout in the form of a log line; a full disk must not end the supervisor."""
-    with suppress(OSError):
-        os.write(1, format_line(stamp(time.time()), "lucid", text.replace("\n", " · ").encode()))
+    _own_log.write(format_line(stamp(time.time()), "lucid", text.replace("\n", " · ").encode()))
 
 
 class Report:
