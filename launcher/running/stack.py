@@ -11,6 +11,7 @@ import asyncio
 import random
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
@@ -44,29 +45,24 @@ class Stack:
         self.publisher = publisher
         self._log = log
         self._orders = Orders()
-        self._queue: asyncio.Queue[tuple[str, Event]] = asyncio.Queue()
+        self._events: deque[tuple[str, Event]] = deque()
+        self._woken = asyncio.Event()
+        self._is_over = False
         self._leaving: set[str] = set()
         self._renamed: dict[str, str] = {}
         self._known_digests: dict[int, tuple[Service, Settings]] = {}
-        self._ended = asyncio.Event()
 
     def post(self, name: str, event: Event) -> None:
         """Queue an event for a child; events for a child that is gone are dropped when they are handled."""
-        self._queue.put_nowait((name, event))
+        self._events.append((name, event))
+        self._woken.set()
 
     async def run(self) -> None:
         """Handle events until `end` was asked for and everything is at rest."""
-        ended = asyncio.ensure_future(self._ended.wait())
-        try:
-            while not self._ended.is_set():
-                taken = asyncio.ensure_future(self._queue.get())
-                await asyncio.wait({taken, ended}, return_when=asyncio.FIRST_COMPLETED)
-                if not taken.done():
-                    taken.cancel()
-                    break
-                self._handle(*taken.result())
-        finally:
-            ended.cancel()
+        while not self._is_over:
+            await self._woken.wait()
+            self._woken.clear()
+            self._handle_all()
 
     def adopt(self, runtime: ChildRuntime) -> bool:
         """Add a child, at rest until it is started; False for one that is here to stay already."""
@@ -100,6 +96,8 @@ class Stack:
 
     def stop(self, services: Iterable[str]) -> None:
         """Want these down, dependents first."""
+        # A start that was asked for before must not be handled after.
+        self._handle_all()
         self._orders.stop(services)
         self._follow_orders()
 
@@ -190,6 +188,10 @@ class Stack:
             for name, child in self.children.items()
         }
 
+    def _handle_all(self) -> None:
+        while self._events and not self._is_over:
+            self._handle(*self._events.popleft())
+
     def _handle(self, name: str, event: Event) -> None:
         child = self.children.get(name) or self.children.get(self._renamed.get(name, ""))
         if child is None:
@@ -253,8 +255,9 @@ class Stack:
         is_over = all(
             child.life.state in AT_REST and not child.life.desired_up for child in self.children.values()
         )
-        if self.is_ending and is_over:
-            self._ended.set()
+        if self.is_ending and is_over and not self._events:
+            self._is_over = True
+            self._woken.set()
 
     def _digests(self, service: Service) -> Settings:
         """Digests are taken once for each reading of a service: the status is asked for all the time."""
