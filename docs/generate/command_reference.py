@@ -40,7 +40,7 @@ def render() -> str:
         "They stand before the verb.",
         _options(cli.group),
         "`NO_COLOR` switches colour off, `FORCE_COLOR` on; the flag wins over both. In JSON unknown is `null`, never 0;"
-        " keys are only ever added. Each document names its schema, such as `lucid.status/1`.",
+        " keys are only ever added. The schemas are in [schemas](schemas/README.md).",
         "## Exit codes",
         table(("code", "meaning"), [(code, meaning.replace("\\|", "|")) for code, meaning in EXITS]),
     ]

@@ -17,8 +17,10 @@ from servers.settings import EmbeddingSettings, ServerSettings
 __all__ = ["render"]
 
 INTRODUCTION = """\
-One file says what runs. `lucid-launch init` writes a first one, `config check` finds every mistake in it, `config show`
-prints it with every default filled in and where each value came from. Editors that know JSON Schema complete and
+One file says what runs. `lucid-launch init` writes a first one, `config check` finds every mistake in it,
+`config show`
+prints it with every default filled in and where each value came from. Editors that know JSON Schema complete
+and
 check it while you type: the first line of the file names [the schema](config.schema.json).
 
 ```yaml
@@ -30,8 +32,10 @@ services:
 ```
 
 Durations are written `500ms`, `10s`, `5m`, `1h30m`; sizes `10MB` (decimal) or `2GiB` (binary). `${NAME}` and
-`${NAME:-default}` come from the environment, `$$` is a dollar sign. Paths are relative to the file. YAML is read as 1.2:
-only `true` and `false` are booleans (`no` and `on` are words), `12:30` is text, and a key that stands twice is an error."""
+`${NAME:-default}` come from the environment, `$$` is a dollar sign. Paths are relative to the file. YAML is
+read as 1.2:
+only `true` and `false` are booleans (`no` and `on` are words), `12:30` is text, and a key that stands twice
+is an error."""
 
 GIVEN = """\
 ## What a child is given
@@ -39,15 +43,20 @@ GIVEN = """\
 | | |
 |---|---|
 | `PORT`, `HOST` | where to listen |
-| `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID` | listening sockets that the launcher holds, from descriptor 3 (with `inherit_sockets`) |
-| `NOTIFY_SOCKET` | where `sd_notify` messages go: `READY=1`, `STATUS=…`, `STOPPING=1`, `WATCHDOG=1`, `EXTEND_TIMEOUT_USEC=…`, `X_LUCID_PHASE=…`, `X_LUCID_PROGRESS=0.62`, `X_LUCID_DEVICE=cuda:0` |
+| `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID` | listening sockets that the launcher holds, from descriptor 3
+(with `inherit_sockets`) |
+| `NOTIFY_SOCKET` | where `sd_notify` messages go: `READY=1`, `STATUS=…`, `STOPPING=1`, `WATCHDOG=1`,
+`EXTEND_TIMEOUT_USEC=…`, `X_LUCID_PHASE=…`, `X_LUCID_PROGRESS=0.62`, `X_LUCID_DEVICE=cuda:0` |
 | `CUDA_VISIBLE_DEVICES`, `CUDA_DEVICE_ORDER` | the GPUs by UUID, an empty text for the CPU; `PCI_BUS_ID` |
 | `OMP_NUM_THREADS` and kin | from `cpus` |
 | `LUCID_SERVICE`, `LUCID_CHILD`, `LUCID_GENERATION` | its names, and how often it has been started |
-| `LUCID_OPTIONS`, `LUCID_PEERS`, `LUCID_DEVICE` | its `options` as JSON, the addresses of the other services as JSON, the device that was planned |
+| `LUCID_OPTIONS`, `LUCID_PEERS`, `LUCID_DEVICE` | its `options` as JSON, the addresses of the other services
+as JSON, the device that was planned |
 
-Each child has its own session and process group. `SIGTERM` asks it to stop accepting, to finish what it accepted within
-the grace period, and to exit 0. Exit code 78 means that its configuration is wrong: it is not started again. Its output goes
+Each child has its own session and process group. `SIGTERM` asks it to stop accepting, to finish what it
+accepted within
+the grace period, and to exit 0. Exit code 78 means that its configuration is wrong: it is not started again.
+Its output goes
 to `logs/<child>.log`, one line per line, with time and stream."""
 
 

@@ -1,16 +1,22 @@
-"""docs/reference/errors.md, from the errors of the launcher and of the servers: every code, where it shows, what it means."""
+"""docs/reference/errors.md, from the errors of the launcher and of the servers: every code, where it
+shows, what it means.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from docs.generate.markdown import GENERATED, table
 from launcher.errors import LauncherError, RelayedError
+from servers.embedding.worker import DeviceFailed
 from servers.errors import RequestError, StartupError
 
 __all__ = ["launcher_codes", "render"]
 
+E = TypeVar("E", bound=Exception)
 MEANINGS = {"E_USAGE": ("2", "The command line cannot be understood; the hint names the help of the verb.")}
+SOURCES = frozenset({"launcher.errors", "launcher.error_base", "servers.errors", DeviceFailed.__module__})
 NOT_FOR_USERS = {"E_FAILED", "invalid_request"}
 
 
@@ -49,12 +55,13 @@ def launcher_codes() -> dict[str, tuple[str, str]]:
     return dict(sorted({**found, **MEANINGS}.items(), key=lambda item: (int(item[1][0]), item[0])))
 
 
-def _family(base: type) -> Iterator[type]:
-    """The class and everything below it that this installation imports."""
-    yield base
+def _family(base: type[E]) -> Iterator[type[E]]:
+    """The class and what stands below it in the modules that are imported above, and nowhere else."""
+    if base.__module__ in SOURCES:
+        yield base
     for each in base.__subclasses__():
         yield from _family(each)
 
 
-def _sentence(error: type) -> str:
+def _sentence(error: type[Exception]) -> str:
     return " ".join((error.__doc__ or "").split("\n\n")[0].split())

@@ -1,4 +1,6 @@
-"""docs/reference/messages.md and asyncapi.json, from the very models that the servers validate requests with."""
+"""docs/reference/messages.md and asyncapi.json, from the very models that the servers validate requests
+with.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +45,10 @@ READ_BY_HAND: Mapping[tuple[str, str], Schema] = {
 def commands() -> dict[str, list[Command]]:
     """Every command of both servers; only their names, models and handlers are looked at."""
     # Without their makers' arguments: a table of commands needs neither a store nor a model.
-    memory = [
-        part for kind in (MemoryHandlers, Upkeep, Transfers) for part in kind.commands(object.__new__(kind))
-    ]
-    return {"memory": memory, "inference": [*InferenceHandlers.commands(object.__new__(InferenceHandlers))]}
+    everyday, upkeep = MemoryHandlers.__new__(MemoryHandlers), Upkeep.__new__(Upkeep)
+    transfers, inference = Transfers.__new__(Transfers), InferenceHandlers.__new__(InferenceHandlers)
+    memory = [*everyday.commands(), *upkeep.commands(), *transfers.commands()]
+    return {"memory": memory, "inference": [*inference.commands()]}
 
 
 def render_page() -> str:
@@ -228,7 +230,9 @@ _SUCCESS: Schema = {
 
 
 def _failure() -> Schema:
-    codes = sorted({each.code for each in _family(RequestError)})
+    codes = sorted(
+        {each.code for each in _family(RequestError) if each.__module__ == RequestError.__module__}
+    )
     return {
         "type": "object",
         "required": ["status", "error", "message", "code"],
