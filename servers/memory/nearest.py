@@ -54,6 +54,8 @@ def nearest_rows(
 
 def _nearest_in_float32(view: View, directions: torch.Tensor, bias: torch.Tensor) -> Rows:
     """The row of the highest float32 similarity to each direction, where very many are almost alike."""
+    import torch
+
     best = torch.full((len(directions),), -math.inf, device=bias.device)
     rows = torch.zeros(len(directions), dtype=torch.int64, device=bias.device)
     for block in view.blocks:
