@@ -2,9 +2,9 @@
 
     python -m benchmarks.dashboard_cost [--seconds 20] [--out FILE]
 
-A supervisor's double publishes a snapshot each second, a writer appends to two log files, and the dashboard runs
-in a pseudo terminal of 130 x 40 cells that is read as fast as it is written. Each is a process of its own; only
-the dashboard's CPU time is counted, from /proc, after it has settled.
+A double of the supervisor publishes a snapshot each second, a writer appends to two log files, and the
+dashboard runs in a pseudo terminal of 130 x 40 cells that is read as fast as it is written. Each is a
+process of its own; only the CPU time of the dashboard is counted, from /proc, after it has settled.
 """
 
 import argparse

@@ -1,10 +1,12 @@
 """`python -m benchmarks.engines`: every embedding engine against sentence-transformers, in one run.
 
 Two parts. Rates: each engine embeds the same batches of 32 short texts, one turn each per round, beside
-`SentenceTransformer.encode` in float32; the median rate, its ratio, and the cosine to its vectors. Starts:
-from spawning a process to its first embedding, and its memory then, for our server over a WebSocket (exported
-beforehand, `backend: auto`) beside a plain script of the library. Writes `benchmarks/results/engines.json`;
-exit code 1 when a bound is missed.
+`SentenceTransformer.encode` in float32, which runs in a process of its own with its libraries' own settings;
+the median rate, the median ratio within a round, the processor time
+per text (which other load on the machine hardly touches), and the cosine to its vectors. Starts: from
+spawning a process to its first embedding, its processor time and its memory by then, for our server over a
+WebSocket (exported beforehand, `backend: auto`) beside a plain script of the library. Writes
+`benchmarks/results/engines.json`; exit code 1 when a bound is missed.
 """
 
 import asyncio
@@ -34,7 +36,7 @@ from servers.embedding.machine import cpu_threads
 from servers.embedding.models import find_model
 from servers.embedding.selection import Wanted
 from servers.embedding.surroundings import LIBRARY_ENVIRONMENT
-from servers.embedding.variants import CPU_VARIANTS, Variant
+from servers.embedding.variants import Variant
 from servers.embedding.vectors import normalise
 
 RESULT = Path(__file__).parent / "results" / "engines.json"
@@ -43,6 +45,8 @@ BATCH = 32
 BATCHES = 4
 ROUNDS = 9
 STARTS = 5
+Start = tuple[float, float, float]
+"""Seconds to the first embedding, processor seconds by then, megabytes by then."""
 BOUNDS = {"auto_ratio": 4.0, "auto_min_cosine": 0.9999, "start_share": 0.2, "rss_share": 0.6}
 PLAIN_SCRIPT = """
 import sys
@@ -51,6 +55,17 @@ SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True).encode("he
 print("embedded", flush=True)
 sys.stdin.read()
 """
+ENCODE_SCRIPT = """
+import json, sys, time
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
+texts = json.loads(sys.stdin.readline())
+for _ in sys.stdin:
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.encode(texts, batch_size=int(sys.argv[2]))
+    print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]), flush=True)
+"""
+LIBRARY = "sentence-transformers float32"
 
 
 def main() -> int:
@@ -90,36 +105,59 @@ def prepare(wanted: Wanted) -> dict[str, Any]:
 
 
 def measure_rates(wanted: Wanted, chosen: Variant) -> dict[str, Any]:
-    """Return texts/s, ratio and cosines of every variant, the library's own `encode` first."""
-    from sentence_transformers import SentenceTransformer
-
-    library = SentenceTransformer(str(wanted.model), device="cpu", local_files_only=True)
+    """Return the figures of every variant, those of the library's own `encode` first."""
     texts = short_texts(BATCH * BATCHES)
-    reference = np.asarray(library.encode(texts, batch_size=BATCH, normalize_embeddings=True))
-    turns: dict[str, Callable[[], Vectors]] = {
-        "sentence-transformers float32": lambda: np.asarray(library.encode(texts, batch_size=BATCH))
+    plain_environment = {name: value for name, value in os.environ.items() if name not in LIBRARY_ENVIRONMENT}
+    command = [sys.executable, "-c", ENCODE_SCRIPT, str(wanted.model), str(BATCH)]
+    with running(command, {**plain_environment, "HF_HUB_OFFLINE": "1"}, subprocess.DEVNULL) as process:
+        ask(process, json.dumps(texts))
+        engines, reference = load_all(wanted, texts)
+        turns: dict[str, Callable[[], tuple[float, float]]] = {LIBRARY: lambda: library_turn(process)}
+        turns |= {
+            str(variant): (lambda engine=engine: engine_turn(engine, texts))
+            for variant, engine in engines.items()
+        }
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
+        for _ in range(ROUNDS + 1):
+            for name, turn in turns.items():
+                taken[name].append(turn())
+    cosines = {
+        str(variant): float((normalise(embed(engine, texts)) * reference).sum(axis=1).min())
+        for variant, engine in engines.items()
     }
-    turns |= {
-        str(variant): (lambda engine=engine: embed(engine, texts))
-        for variant, engine in load_all(wanted, library)
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in turns}
-    vectors: dict[str, Vectors] = {}
-    for _ in range(ROUNDS + 1):
-        for name, turn in turns.items():
-            began = time.perf_counter()
-            vectors[name] = normalise(turn())
-            seconds[name].append(time.perf_counter() - began)
-    slowest = median(seconds["sentence-transformers float32"][1:])
+    base = [wall for wall, _ in taken[LIBRARY][1:]]
     return {
         name: {
-            "texts_per_s": round(len(texts) / median(taken[1:])),
-            "ratio": round(slowest / median(taken[1:]), 2),
-            "min_cosine": round(float((vectors[name] * reference).sum(axis=1).min()), 7),
+            "texts_per_s": round(len(texts) / median(wall for wall, _ in rows[1:])),
+            "ratio": round(median(b / wall for b, (wall, _) in zip(base, rows[1:], strict=True)), 2),
+            "cpu_ms_per_text": round(1000 * median(cpu for _, cpu in rows[1:]) / len(texts), 2),
+            "min_cosine": round(cosines.get(name, 1.0), 7),
             "is_auto": name == str(chosen),
         }
-        for name, taken in seconds.items()
+        for name, rows in taken.items()
     }
+
+
+def library_turn(process: "subprocess.Popen[str]") -> tuple[float, float]:
+    """Let the library encode all texts once; return its seconds and processor seconds."""
+    assert process.stdout is not None
+    ask(process, "again")
+    wall, cpu = json.loads(process.stdout.readline())
+    return wall, cpu
+
+
+def ask(process: "subprocess.Popen[str]", line: str) -> None:
+    """Write one line to a process."""
+    assert process.stdin is not None
+    process.stdin.write(line + "\n")
+    process.stdin.flush()
+
+
+def engine_turn(engine: Engine, texts: list[str]) -> tuple[float, float]:
+    """Embed all texts once; return seconds and processor seconds."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    normalise(embed(engine, texts))
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def embed(engine: Engine, texts: list[str]) -> Vectors:
@@ -131,30 +169,29 @@ def embed(engine: Engine, texts: list[str]) -> Vectors:
     return np.asarray(vectors[np.argsort(order)])
 
 
-def load_all(wanted: Wanted, library: Any) -> Iterator[tuple[Variant, Engine]]:
-    """Yield every variant that runs here, loaded."""
+def load_all(wanted: Wanted, texts: list[str]) -> tuple[dict[Variant, Engine], Vectors]:
+    """Return every variant that runs here, loaded, and the library's vectors of `texts`."""
     from servers.embedding.exporting import export_variants
     from servers.embedding.graph_loading import load_graph_engine
-    from servers.embedding.torch_engine import load_torch_engine
+    from servers.embedding.torch_engine import load_model, load_torch_engine, resolve_device
 
+    library = load_model(wanted.files, resolve_device("cpu"))
+    reference = np.asarray(library.encode(texts, batch_size=BATCH, normalize_embeddings=True))
     everything = replace(wanted, accuracy="fast").candidates()
     missing = export_variants(library, wanted, everything)
-    for variant in CPU_VARIANTS:
-        if variant not in everything or variant in missing:
-            continue
+    engines: dict[Variant, Engine] = {}
+    for variant in (each for each in everything if each not in missing):
         if variant.backend == "torch":
-            yield (
-                variant,
-                load_torch_engine(wanted.files, "cpu", wanted.threads, dtype=variant.dtype),
-            )
+            engines[variant] = load_torch_engine(wanted.files, "cpu", wanted.threads, dtype=variant.dtype)
         else:
-            yield variant, load_graph_engine(wanted, variant)
+            engines[variant] = load_graph_engine(wanted, variant)
+    return engines, reference
 
 
 def measure_starts(wanted: Wanted) -> dict[str, Any]:
     """Return the medians of both programs, started alternately."""
-    ours: list[tuple[float, float]] = []
-    plain: list[tuple[float, float]] = []
+    ours: list[Start] = []
+    plain: list[Start] = []
     for _ in range(STARTS + 1):
         ours.append(asyncio.run(start_server(wanted)))
         plain.append(start_plain(wanted.model))
@@ -165,52 +202,54 @@ def measure_starts(wanted: Wanted) -> dict[str, Any]:
     return {**summary, "share": shares}
 
 
-def medians(starts: list[tuple[float, float]]) -> dict[str, float]:
-    """Return the medians of seconds and megabytes."""
-    seconds, megabytes = zip(*starts, strict=True)
-    return {"first_embedding_s": round(median(seconds), 3), "rss_mb": round(median(megabytes), 1)}
+def medians(starts: list[Start]) -> dict[str, float]:
+    """Return the median of each figure."""
+    wall, cpu, megabytes = (round(median(figures), 3) for figures in zip(*starts, strict=True))
+    return {"first_embedding_s": wall, "cpu_s": cpu, "rss_mb": megabytes}
 
 
-async def start_server(wanted: Wanted) -> tuple[float, float]:
-    """Return seconds from spawning our server to its first answered text, and its megabytes then."""
+async def start_server(wanted: Wanted) -> Start:
+    """Spawn our server and return what it took to answer its first text."""
     arguments = ["--port", "0", "--device", "cpu", "--set", f"engine_cache={wanted.cache}"]
     began = time.perf_counter()
     with running([sys.executable, "-m", "servers.inference", *arguments]) as process:
-        port = read_port(process)
+        port = wait_until_ready(process)
         async with connect(f"ws://127.0.0.1:{port}") as socket:
-            answer: dict[str, Any] = {}
-            while answer.get("status") != "success":
-                await socket.send('{"type": "embeddings", "data": {"text": "hello"}}')
-                answer = json.loads(await socket.recv())
-        return time.perf_counter() - began, resident_mb(process)
+            await socket.send('{"type": "embeddings", "data": {"text": "hello"}}')
+            if json.loads(await socket.recv())["status"] != "success":
+                raise SystemExit("the server did not embed")
+        return time.perf_counter() - began, *cost(process)
 
 
-def read_port(process: "subprocess.Popen[str]") -> int:
-    """Return the port that the server says it listens on."""
+def wait_until_ready(process: "subprocess.Popen[str]") -> int:
+    """Return the port that the server says it listens on, once it says that it is ready."""
     assert process.stdout is not None
+    port = 0
     for line in process.stdout:
         found = re.search(r"listens on port (\d+)", line)
-        if found:
-            return int(found[1])
-    raise SystemExit("the server ended before it listened")
+        port = int(found[1]) if found else port
+        if "ready on" in line:
+            return port
+    raise SystemExit("the server ended before it was ready")
 
 
-def start_plain(model: Path) -> tuple[float, float]:
-    """Return seconds from spawning a plain script to its first embedding, and its megabytes then."""
+def start_plain(model: Path) -> Start:
+    """Spawn a plain script of the library and return what it took to embed its first text."""
     began = time.perf_counter()
     with running([sys.executable, "-c", PLAIN_SCRIPT, str(model)]) as process:
         assert process.stdout is not None
         if not any("embedded" in line for line in process.stdout):
             raise SystemExit("the script ended before it embedded")
-        return time.perf_counter() - began, resident_mb(process)
+        return time.perf_counter() - began, *cost(process)
 
 
 @contextmanager
-def running(command: list[str]) -> Iterator["subprocess.Popen[str]"]:
-    """A process with its output in one pipe, ended afterwards."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def running(
+    command: list[str], environment: dict[str, str] | None = None, errors: int = subprocess.STDOUT
+) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is written to and read from, ended afterwards."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True, env=environment)
     try:
         yield process
     finally:
@@ -218,9 +257,11 @@ def running(command: list[str]) -> Iterator["subprocess.Popen[str]"]:
         process.communicate()
 
 
-def resident_mb(process: "subprocess.Popen[str]") -> float:
-    """Return the resident megabytes of a process."""
-    return float(psutil.Process(process.pid).memory_info().rss) / 1e6
+def cost(process: "subprocess.Popen[str]") -> tuple[float, float]:
+    """Return the processor seconds that a process has used and its resident megabytes."""
+    seen = psutil.Process(process.pid)
+    times = seen.cpu_times()
+    return times.user + times.system, float(seen.memory_info().rss) / 1e6
 
 
 def machine(threads: int) -> dict[str, Any]:

@@ -45,18 +45,21 @@ def main() -> None:
     # For everybody alike: on a machine that others use too, spinning OpenMP threads measure only themselves.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     rounds: list[dict[str, Any]] = []
+    machine, text = describe_run(), ""
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
         rounds.append(dict(_said(_round(options.seconds, options.infinity))))
-    result = {
-        "machine": _described(),
-        "rounds": rounds,
-        "summary": inference_report.summary(rounds),
-    }
-    text = inference_report.table(result)
+        text = write_results(rounds, machine, options.name)
     print(text)
-    RESULTS.joinpath(f"inference-{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    RESULTS.joinpath(f"inference-{options.name}.txt").write_text(text + "\n")
+
+
+def write_results(rounds: list[dict[str, Any]], machine: dict[str, Any], name: str) -> str:
+    """Write the results of the rounds so far down; return them as text."""
+    result = {"machine": machine, "rounds": rounds, "summary": inference_report.summary(rounds)}
+    text = inference_report.table(result)
+    RESULTS.joinpath(f"inference-{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    RESULTS.joinpath(f"inference-{name}.txt").write_text(text + "\n")
+    return text
 
 
 def _options() -> argparse.Namespace:
@@ -68,7 +71,8 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _described() -> dict[str, Any]:
+def describe_run() -> dict[str, Any]:
+    """Return the machine, the versions, and how busy it is with other things."""
     machine = describe_machine()
     return {key: machine[key] for key in ("cpu", "cpu_count", "versions")} | {
         "python": sys.version.split()[0],

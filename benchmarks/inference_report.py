@@ -114,7 +114,7 @@ def table(result: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     lines = [
         f"machine: {machine['cpu']}, {machine['cpu_count']} cores; Python {machine['python']}; {versions}",
-        f"load of the machine before the run: {machine['load_before']} (it is shared; trust the ratios)",
+        _remark(float(machine["load_before"]), int(machine["cpu_count"])),
         f"rounds: {len(result['rounds'])}; medians of each round's ratio",
         "",
         f"{'':56}{'bound':>9}{'median':>10}   rounds",
@@ -123,6 +123,15 @@ def table(result: dict[str, Any]) -> str:
         figures = "  ".join(f"{figure:g}" for figure in row["rounds"])
         lines.append(f"{row['what']:56}{row['bound']:>9}{row['median']:>10.3f}   {figures}")
     return "\n".join([*lines, "", "texts per second (median of rounds)", *_rates(result["rounds"])])
+
+
+def _remark(load: float, cores: int) -> str:
+    if load < cores / 4:
+        return f"load of the machine before the run: {load}"
+    return (
+        f"load of the machine before the run: {load} on {cores} cores. It was busy with other things,\n"
+        "differently from one measurement to the next: these figures do not decide whether a bound is kept."
+    )
 
 
 def _rates(rounds: list[Round]) -> list[str]:

@@ -11,6 +11,7 @@ import base64
 import json
 import re
 import struct
+from abc import ABC, abstractmethod
 from typing import Protocol, Self
 from urllib.parse import SplitResult
 
@@ -29,7 +30,7 @@ class Connection(Protocol):
         """Hang up."""
 
 
-class _Exchange(asyncio.Protocol):
+class _Exchange(asyncio.Protocol, ABC):
     """Bytes out, one complete reply back; `_reply_bytes` tells where a reply ends."""
 
     transport: asyncio.Transport
@@ -70,9 +71,9 @@ class _Exchange(asyncio.Protocol):
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_exception(ConnectionError(f"closed by the server: {exc}"))
 
+    @abstractmethod
     def reply_bytes(self) -> int | None:
         """Return the length of the reply at the head of the buffer, None while that is not known."""
-        raise NotImplementedError
 
     def is_answer(self, reply: bytes) -> bool:
         """Tell a reply from other traffic."""

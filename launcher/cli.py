@@ -5,6 +5,7 @@ Knows the names of the verbs and one line about each; what a verb does stands in
 """
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -173,7 +174,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         outcome = group.main(args=args, prog_name=PROGRAM, standalone_mode=False)
     except LauncherError as error:
-        output_from(args).error(error)
+        output = output_from(args)
+        if "--json" in args:
+            output.data(json.dumps(error_document(error), ensure_ascii=False, indent=2))
+        output.error(error)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as usage:
         usage.show()
@@ -188,6 +192,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return outcome if isinstance(outcome, int) else 0
+
+
+def error_document(error: LauncherError) -> dict[str, object]:
+    """What a program reads on stdout when it asked for JSON and the verb failed: schema `lucid.error/1`."""
+    facts = {key: value for key, value in error.to_document().items() if key != "text"}
+    return {"schema": "lucid.error/1", "ok": False, **facts}
 
 
 def output_from(args: Sequence[str]) -> Output:

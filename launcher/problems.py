@@ -8,13 +8,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 __all__ = ["ConfigProblem", "Holder", "PortConflict", "did_you_mean", "place_line", "printable"]
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str | None:
     """The one of `known` that `word` was most likely meant to be, or None when nothing is close."""
+    from difflib import get_close_matches  # only once something is misspelt
+
     close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return close[0] if close else None
 

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +67,8 @@ def runtime_dir(config_path: Path) -> Path:
     """
     digest = hashlib.sha256(os.fsencode(config_path.resolve())).hexdigest()[:16]
     tail = Path("lucid-launch") / digest
-    for base in (_session_base(), _fallback_base(Path(tempfile.gettempdir()))):
+    for choose in (_session_base, _temporary_base):
+        base = choose()
         if base is not None and len(os.fsencode(base / tail / _LONGEST_NAME)) < _UNIX_PATH_LIMIT:
             return base / tail
     return _fallback_base(Path("/tmp")) / tail
@@ -161,6 +161,12 @@ def _session_base() -> Path | None:
     except OSError:
         return None
     return Path(folder) if owner == os.getuid() else None
+
+
+def _temporary_base() -> Path:
+    import tempfile  # with all that it imports a tenth of `status`, and mostly not needed
+
+    return _fallback_base(Path(tempfile.gettempdir()))
 
 
 def _fallback_base(temporary: Path) -> Path:

@@ -24,7 +24,9 @@ def say(text: str) -> None:
 def notify(*lines: str) -> None:
     """Send one sd_notify datagram."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.sendto("\n".join(lines).encode(), os.environ["NOTIFY_SOCKET"])
+        address = os.environ["NOTIFY_SOCKET"]
+        where = "\0" + address[1:] if address.startswith("@") else address
+        sender.sendto("\n".join(lines).encode(), where)
 
 
 def wait_forever() -> None:

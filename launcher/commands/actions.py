@@ -1,6 +1,7 @@
 """What `start`, `stop` and `restart` share: one command to the supervisor, then waiting if asked to."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
 from launcher.commands.following import reach
@@ -10,16 +11,33 @@ from launcher.control_client import connect
 from launcher.invocation import Invocation
 from launcher.terminal.event_lines import EventLines
 
+ACTION_SCHEMA = "lucid.action/1"
+
 
 def act(
-    invocation: Invocation, kind: str, services: Sequence[str], *, wait: bool, timeout_s: float | None
+    invocation: Invocation,
+    kind: str,
+    services: Sequence[str],
+    *,
+    wait: bool,
+    timeout_s: float | None,
+    as_json: bool = False,
 ) -> int:
     """Ask the supervisor to start, stop or restart `services`; with `wait`, return when that is done.
 
     Raises NoSuchService for an unknown name before anything is asked for.
     """
-    asyncio.run(_act(invocation, kind, services, wait or timeout_s is not None, timeout_s))
+    waits = wait or timeout_s is not None
+    asyncio.run(_act(invocation, kind, services, waits, timeout_s))
+    if as_json:
+        tell_action(invocation, kind, services, is_done=waits)
     return 0
+
+
+def tell_action(invocation: Invocation, kind: str, services: Sequence[str], *, is_done: bool) -> None:
+    """Print what was asked for as a document; not `is_done`: it was accepted and goes on by itself."""
+    document = {"schema": ACTION_SCHEMA, "action": kind, "services": list(services), "done": is_done}
+    invocation.output.data(json.dumps(document, indent=2))
 
 
 async def _act(

@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
-from launcher.configuration.units import parse_duration
 from launcher.control_client import fetch_status
 from launcher.errors import LauncherError
 from launcher.invocation import Invocation
-from launcher.logs.reader import SUPERVISOR, services_in
 from launcher.terminal.output import Output
 
 COMPLETION_TIMEOUT_S = 0.05
 
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+# Names as plain text: click makes items of them, and only a shell that completes pays for that import.
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
@@ -28,6 +26,8 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds from what was typed."""
+        from launcher.configuration.units import parse_duration
+
         try:
             is_number = isinstance(value, str) and value.replace(".", "", 1).isdigit()
             return parse_duration(float(value) if is_number else value)
@@ -38,23 +38,25 @@ class Duration(click.ParamType[float]):
 DURATION = Duration()
 
 
-def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The services of the running stack that begin like `incomplete`; none when the stack does not answer."""
     try:
         names = fetch_status(_invocation(ctx).config_path(), COMPLETION_TIMEOUT_S)["services"]
     except LauncherError:
         return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete)]
 
 
-def complete_logged(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_logged(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The services and children that have left a log, and the supervisor's own; needs nothing to run."""
+    from launcher.logs.reader import SUPERVISOR, services_in
+
     try:
         folder = _invocation(ctx).config_path().parent / "logs"
     except LauncherError:
         return []
     names = [*services_in(folder), SUPERVISOR]
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _invocation(ctx: click.Context) -> Invocation:
@@ -76,6 +78,11 @@ def services_argument(
         metavar="SVC..." if required else "[SVC]...",
         shell_complete=complete,
     )
+
+
+def json_option(schema: str) -> Callable[[Callback], Callback]:
+    """The `--json` option of a verb that prints one document."""
+    return click.option("--json", "as_json", is_flag=True, help=f"One document, schema {schema}.")
 
 
 def timeout_option(text: str) -> Callable[[Callback], Callback]:

@@ -22,10 +22,15 @@ ENDING_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class BroughtUp:
-    """What came of it: whether this call started the supervisor, and which children must become new ones."""
+    """What came of it: whether this call started the supervisor, and which children must become new ones.
+
+    `actions` and `notes` are the supervisor's own words.
+    """
 
     started: bool
     anew: Mapping[str, int]
+    actions: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
 
 
 def bring_up(
@@ -39,7 +44,9 @@ def bring_up(
         report = _start(config_path, services, strict_ports, timeout_s or REPORT_TIMEOUT_S)
         if report is not None:
             tell_report(report, output)
-            return BroughtUp(started=True, anew={})
+            fresh = dict.fromkeys(str(entry["service"]) for entry in report.get("plan") or [])
+            actions = [{"service": each, "action": "start", "reason": "it does not run"} for each in fresh]
+            return BroughtUp(True, {}, actions, list(map(str, report.get("notes") or [])))
     return asyncio.run(_reconcile(config_path, services, strict_ports, output))
 
 
@@ -82,7 +89,8 @@ async def _reconcile(
         before = (await control.request("snapshot"))["snapshot"]
         reply = await control.request("up", services=list(services), strict_ports=strict_ports)
     changed = tell_actions(reply, output)
-    return BroughtUp(started=False, anew=generations(before, changed))
+    notes = list(map(str, reply.get("notes") or []))
+    return BroughtUp(False, generations(before, changed), reply.get("actions") or [], notes)
 
 
 def tell_actions(reply: Mapping[str, Any], output: Output) -> list[str]:

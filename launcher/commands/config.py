@@ -8,6 +8,7 @@ import os
 
 import click
 
+from launcher.commands.arguments import json_option
 from launcher.invocation import Invocation
 
 __all__ = ["command"]
@@ -19,8 +20,9 @@ def command() -> None:
 
 
 @command.command()
+@json_option("lucid.check/1")
 @click.pass_obj
-def check(invocation: Invocation) -> int:
+def check(invocation: Invocation, as_json: bool) -> int:
     """Find every mistake of the file, each with its line; start nothing.
 
     Also asks the built-in servers about their options, and looks for programs, folders and models. Exit
@@ -32,6 +34,15 @@ def check(invocation: Invocation) -> int:
     config = load_config(invocation.config_path(), invocation.environ)
     services = [service for service in config.services.values() if service.enabled]
     check_environment(config, services, invocation.environ)
+    if as_json:
+        document = {
+            "schema": "lucid.check/1",
+            "ok": True,
+            "path": str(config.path),
+            "services": [*config.services],
+        }
+        invocation.output.data(json.dumps(document, ensure_ascii=False, indent=2))
+        return 0
     names = ", ".join(config.services)
     count = len(config.services)
     invocation.output.data(f"{config.path.name} is right: {count} service{'s' * (count != 1)} ({names})")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from launcher.commands.arguments import timeout_option
+from launcher.commands.actions import ACTION_SCHEMA, tell_action
+from launcher.commands.arguments import json_option, timeout_option
 from launcher.commands.owner import find_owner
 from launcher.control_client import connect
 from launcher.errors import NotRunning, SupervisorFailed, TimedOut
@@ -21,8 +22,9 @@ DEFAULT_TIMEOUT_S = 120.0
 
 @click.command(short_help="Stop every service, then the supervisor.")
 @timeout_option("Give the services at most this long to end before they are killed.")
+@json_option(ACTION_SCHEMA)
 @click.pass_obj
-def command(invocation: Invocation, timeout: float | None) -> int:
+def command(invocation: Invocation, timeout: float | None, as_json: bool) -> int:
     """Stop every service in reverse order of dependence, then the supervisor.
 
     Returns when all processes are gone. Nothing running is no error.
@@ -32,6 +34,8 @@ def command(invocation: Invocation, timeout: float | None) -> int:
         take_down(config_path, invocation.output, timeout)
     except NotRunning as error:
         invocation.output.note(f"{error}; nothing to stop")
+    if as_json:
+        tell_action(invocation, "down", (), is_done=True)
     return 0
 
 

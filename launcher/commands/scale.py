@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import click
 
-from launcher.commands.arguments import complete_services, timeout_option
+from launcher.commands.actions import ACTION_SCHEMA, tell_action
+from launcher.commands.arguments import complete_services, json_option, timeout_option
 from launcher.commands.following import reach
 from launcher.commands.goals import ready_goal
 from launcher.commands.status import check_services
@@ -18,14 +19,20 @@ from launcher.terminal.event_lines import EventLines
 @click.argument("wanted", metavar="SVC=N...", nargs=-1, required=True, shell_complete=complete_services)
 @click.option("--wait", is_flag=True, help="Return when all of them are ready.")
 @timeout_option("Wait at most this long; exit code 124 after it.")
+@json_option(ACTION_SCHEMA)
 @click.pass_obj
-def command(invocation: Invocation, wanted: tuple[str, ...], wait: bool, timeout: float | None) -> int:
+def command(
+    invocation: Invocation, wanted: tuple[str, ...], wait: bool, timeout: float | None, as_json: bool
+) -> int:
     """Run N replicas of a service, until the next `up` goes by the file again.
 
     Replicas that run already are not restarted; new ones get the next ports of the range.
     """
     counts = dict(replica_count(word) for word in wanted)
-    asyncio.run(_scale(invocation, counts, wait or timeout is not None, timeout))
+    waits = wait or timeout is not None
+    asyncio.run(_scale(invocation, counts, waits, timeout))
+    if as_json:
+        tell_action(invocation, "scale", list(counts), is_done=waits)
     return 0
 
 

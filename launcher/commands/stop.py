@@ -2,8 +2,8 @@
 
 import click
 
-from launcher.commands.actions import act
-from launcher.commands.arguments import services_argument, timeout_option
+from launcher.commands.actions import ACTION_SCHEMA, act
+from launcher.commands.arguments import json_option, services_argument, timeout_option
 from launcher.invocation import Invocation
 
 
@@ -11,7 +11,10 @@ from launcher.invocation import Invocation
 @services_argument(required=True)
 @click.option("--wait", is_flag=True, help="Return when they are stopped.")
 @timeout_option("Wait at most this long; exit code 124 after it.")
+@json_option(ACTION_SCHEMA)
 @click.pass_obj
-def command(invocation: Invocation, services: tuple[str, ...], wait: bool, timeout: float | None) -> int:
+def command(
+    invocation: Invocation, services: tuple[str, ...], wait: bool, timeout: float | None, as_json: bool
+) -> int:
     """Stop services; they stay stopped until they are started again."""
-    return act(invocation, "stop", services, wait=wait, timeout_s=timeout)
+    return act(invocation, "stop", services, wait=wait, timeout_s=timeout, as_json=as_json)

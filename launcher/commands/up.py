@@ -3,12 +3,13 @@ fits.
 """
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
 import click
 
-from launcher.commands.arguments import services_argument, timeout_option
+from launcher.commands.arguments import json_option, services_argument, timeout_option
 from launcher.commands.bring_up import ENDING_TIMEOUT_S, BroughtUp, bring_up
 from launcher.commands.following import Progress, reach
 from launcher.commands.foreground import EXIT_INTERRUPTED, Foreground
@@ -32,10 +33,11 @@ from launcher.terminal.step_list import StepList, address_lines
 @click.option("--foreground", is_flag=True, help="Plain event lines until Ctrl-C, even on a terminal.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done (as `plan`), and do nothing.")
 @click.option("--strict-ports", is_flag=True, help="A taken first port of a range is an error.")
+@json_option("lucid.up/1")
 @click.pass_context
 def command(
     ctx: click.Context, services: tuple[str, ...], detach: bool, wait: bool, timeout: float | None,
-    foreground: bool, dry_run: bool, strict_ports: bool,
+    foreground: bool, dry_run: bool, strict_ports: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Start the stack, or bring a running one in line with the file.
 
@@ -45,38 +47,66 @@ def command(
     """
     if foreground and (detach or wait):
         raise click.UsageError("--foreground stays; it cannot be used with -d or --wait")
+    if as_json and not (detach or wait or dry_run):
+        raise click.UsageError("--json is one document at the end; use it with -d, --wait or --dry-run")
     if dry_run:
-        return _dry_run(ctx, services, strict_ports)
+        return _dry_run(ctx, services, strict_ports, as_json)
     invocation: Invocation = ctx.obj
     config_path = invocation.config_path()
     output = invocation.output
+    shows_steps = output.is_full_screen() and not (foreground or detach or wait)
+    if shows_steps:
+        output.note(
+            f"lucid-launch up · {config_path}" if not output.is_ascii(sys.stderr) else f"{config_path}"
+        )
     brought = bring_up(config_path, services, strict_ports, timeout, output)
     if wait:
-        return _wait(config_path, services, brought, timeout, output)
-    if detach:
+        _wait(config_path, services, brought, timeout, output)
+    if wait or detach:
+        _tell_outcome(config_path, brought, output, is_ready=wait, as_json=as_json)
         return 0
-    if output.is_full_screen() and not foreground:
+    if shows_steps:
         return _on_terminal(config_path, services, brought, output)
     return _plain(config_path, brought, timeout, output)
 
 
-def _dry_run(ctx: click.Context, services: tuple[str, ...], strict_ports: bool) -> int:
+def _dry_run(ctx: click.Context, services: tuple[str, ...], strict_ports: bool, as_json: bool) -> int:
     """What `plan` prints."""
     from launcher.commands import plan
 
-    code: int = ctx.invoke(plan.command, services=services, strict_ports=strict_ports)
+    code: int = ctx.invoke(plan.command, services=services, strict_ports=strict_ports, as_json=as_json)
     return code
 
 
 def _wait(
     config_path: Path, services: tuple[str, ...], brought: BroughtUp, timeout_s: float | None, output: Output
-) -> int:
+) -> None:
     """Return when all are ready; the way there is told on stderr."""
     progress = _step_list(output) if output.is_live(sys.stderr) else EventLines(output.note)
-    document = asyncio.run(_reach_ready(config_path, services, brought, timeout_s, progress))
-    for line in address_lines(document):
+    asyncio.run(_reach_ready(config_path, services, brought, timeout_s, progress))
+
+
+def _tell_outcome(
+    config_path: Path, brought: BroughtUp, output: Output, *, is_ready: bool, as_json: bool
+) -> None:
+    """Say where the services are and what comes next, or print all of it as a document."""
+    document = fetch_status(config_path)
+    if as_json:
+        services = {
+            name: {key: service.get(key) for key in ("state", "port", "url")}
+            for name, service in document["services"].items()
+        }
+        outcome = {
+            "schema": "lucid.up/1",
+            "started": brought.started,
+            "waited": is_ready,
+            "actions": list(brought.actions),
+            "notes": list(brought.notes),
+            "services": services,
+        }
+        output.data(json.dumps(outcome, ensure_ascii=False, indent=2))
+    for line in address_lines(document, is_ready=is_ready):
         output.note(line)
-    return 0
 
 
 async def _reach_ready(
@@ -115,7 +145,6 @@ def _plain(config_path: Path, brought: BroughtUp, timeout_s: float | None, outpu
 def _on_terminal(config_path: Path, services: tuple[str, ...], brought: BroughtUp, output: Output) -> int:
     """The step list, then the dashboard; Ctrl-C asks."""
     steps = _step_list(output)
-    steps.heading(str(config_path))
     while True:
         try:
             document = asyncio.run(_reach_ready(config_path, services, brought, None, steps))

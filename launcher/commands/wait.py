@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from launcher.commands.arguments import services_argument, timeout_option
+from launcher.commands.actions import ACTION_SCHEMA, tell_action
+from launcher.commands.arguments import json_option, services_argument, timeout_option
 from launcher.commands.following import reach
 from launcher.commands.goals import ready_goal, stopped_goal
 from launcher.commands.status import check_services
@@ -19,8 +20,11 @@ from launcher.terminal.event_lines import EventLines
 @services_argument()
 @click.option("--for", "target", type=click.Choice(["ready", "stopped"]), default="ready", show_default=True)
 @timeout_option("Wait at most this long; exit code 124 after it.")
+@json_option(ACTION_SCHEMA)
 @click.pass_obj
-def command(invocation: Invocation, services: tuple[str, ...], target: str, timeout: float | None) -> int:
+def command(
+    invocation: Invocation, services: tuple[str, ...], target: str, timeout: float | None, as_json: bool
+) -> int:
     """Return when every named service (with none named: every wanted one) is ready, or stopped.
 
     Exit code 1 as soon as one has failed, 124 when the time is up, 3 when nothing runs.
@@ -31,6 +35,8 @@ def command(invocation: Invocation, services: tuple[str, ...], target: str, time
         if target == "ready":
             raise
         invocation.output.note(f"{error}: everything is stopped")
+    if as_json:
+        tell_action(invocation, "wait", services, is_done=True)
     return 0
 
 

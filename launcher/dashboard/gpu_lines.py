@@ -73,6 +73,8 @@ def _line(
     degree = " C" if ascii_only else "°C"
     line.append("" if temperature is None else f"  {temperature:.0f}{degree}")
     line.append("" if power is None else f"  {power:.0f} W")
+    if gpu.get("problem"):
+        return line.append(f"  {clean(str(gpu['problem']))}", style="red")
     users = _users(str(gpu["uuid"]), document)
     return line.append(f"  {', '.join(users)}" if users else "", style="dim")
 
@@ -107,7 +109,12 @@ def _warmth(percent: float | None, bounds: tuple[float, float]) -> str:
 
 
 def _users(uuid: str, document: Mapping[str, Any]) -> list[str]:
-    """The children that were placed on this GPU and have a process."""
+    """The children that run on this GPU: as the supervisor says, else those that were placed on it."""
+    told = next(
+        (gpu.get("children") for gpu in document.get("gpus") or [] if str(gpu.get("uuid")) == uuid), None
+    )
+    if told is not None:
+        return [clean(str(name)) for name in told]
     return [
         clean(str(child["name"]))
         for service in document.get("services", {}).values()

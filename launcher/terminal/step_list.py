@@ -9,6 +9,7 @@ from typing import Any, TextIO
 import click
 
 from launcher.terminal import cells
+from launcher.terminal.phase_times import PhaseTimes
 from launcher.terminal.reasons import headline
 from launcher.terminal.sanitize import clean
 from launcher.terminal.status_table import text_width
@@ -28,12 +29,7 @@ class StepList:
         self._color = color
         self._ascii_only = ascii_only
         self._drawn = 0
-        self._ready: dict[str, str] = {}
-
-    def heading(self, text: str) -> None:
-        """A line that stays."""
-        self._stream.write(self._styled(text) + "\n")
-        self._stream.flush()
+        self._times: dict[str, PhaseTimes] = {}
 
     def snapshot(self, document: Mapping[str, Any]) -> None:
         """Redraw the children's lines."""
@@ -51,11 +47,12 @@ class StepList:
         self._drawn = len(lines)
 
     def _line(self, child: Mapping[str, Any]) -> str:
-        """One child's line; how long it took to get ready is told as it was then."""
-        if child["state"] != "ready":
-            self._ready.pop(child["name"], None)
-            return step_line(child, ascii_only=self._ascii_only)
-        return self._ready.setdefault(child["name"], step_line(child, ascii_only=self._ascii_only))
+        """One child's line; a ready one tells how long each phase of its start took."""
+        times = self._times.setdefault(child["name"], PhaseTimes())
+        times.take(child)
+        told = times.text() if child["state"] == "ready" else ""
+        dot = told.replace("·", "-") if self._ascii_only else told
+        return step_line(child, ascii_only=self._ascii_only, ready_text=dot)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """The next snapshot shows it."""
@@ -69,20 +66,22 @@ class StepList:
         return text if self._color else click.unstyle(text)
 
 
-def step_line(child: Mapping[str, Any], *, ascii_only: bool = False) -> str:
-    """`  ◐ inference  load-model  ████░░  62%  3s`, styled."""
+def step_line(child: Mapping[str, Any], *, ascii_only: bool = False, ready_text: str = "") -> str:
+    """`  ◐ inference  load-model  ████░░  62%  3s`, styled; `ready_text` tells of a start that was
+    watched.
+    """
     state = str(child["state"])
     name = clean(str(child["name"]))
     mark = DONE_MARK if state == "ready" and not ascii_only else cells.glyph(state, ascii_only=ascii_only)
     mark = click.style(mark, fg=cells.COLORS.get(state))
-    return f"  {mark} {name.ljust(12)} {_what(child, state, ascii_only)}".rstrip()
+    return f"  {mark} {name.ljust(12)} {ready_text or _what(child, state, ascii_only)}".rstrip()
 
 
 def _what(child: Mapping[str, Any], state: str, ascii_only: bool) -> str:
     """What the child is doing, and for how long."""
     since = "" if child.get("uptime_s") is None else cells.duration(child["uptime_s"])
     if state == "ready":
-        return "ready" + (f" after {since}" if since else "")
+        return "ready" + (f", up {since}" if since else "")
     if state != "starting":
         return clean(headline(child))
     phase = clean(str(child.get("phase") or "starting")).ljust(12)
@@ -102,8 +101,8 @@ def _fit(line: str, width: int) -> str:
     return line if text_width(plain) < width else plain[: max(width - 2, 1)] + "…"
 
 
-def address_lines(document: Mapping[str, Any]) -> list[str]:
-    """Where the services are, and what to try next."""
+def address_lines(document: Mapping[str, Any], *, is_ready: bool = True) -> list[str]:
+    """Where the services are, and what to try next: nothing that needs them ready before they are."""
     services = document["services"]
     places = [
         f"{clean(name)} {clean(str(service['url']))}"
@@ -114,6 +113,8 @@ def address_lines(document: Mapping[str, Any]) -> list[str]:
     consoles = [s for s in services.values() if s.get("server") == "memory" and s.get("port")]
     if consoles:
         lines.append(f"  console http://localhost:{consoles[0]['port']}/")
+    if not is_ready:
+        return [*lines, "  next    lucid-launch wait   or   lucid-launch dashboard"]
     inference = next((name for name, s in services.items() if s.get("server") == "inference"), None)
     if inference is not None:
         example = f'lucid-launch call {clean(inference)} embeddings text="hello"'

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 if TYPE_CHECKING:
     import torch
 
-CHUNK_ROWS: Final = 256
+CHUNK_ROWS: Final = 64
 """Rows that share one bound, and of which only the best score is looked at before the threshold is known."""
-PIECE_ROWS: Final = 2048
-"""Rows encoded at once, so that the intermediate values stay in the processor's cache."""
+PIECE_VALUES: Final = 1 << 15
+"""Values encoded at once: they stay in the processor's cache, and torch wakes no other threads for them."""
 FEWEST_QUERIES: Final = 4
 """The packed kernel takes less time for so many queries than for fewer."""
 UNIT_ROUNDOFF: Final = 2.0**-24
@@ -54,7 +54,10 @@ class Codes(Protocol):
         """Encode unit vectors float32 (n, d) as the rows from `start` on."""
 
     def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
-        """Return `relevance` times every similarity, plus `bias` (n,), for the first n rows: (m, n)."""
+        """Return `relevance` times every similarity, plus `bias` (n,), for the first n rows.
+
+        The result is (m, n rounded up to whole chunks), minus infinity beyond n.
+        """
 
 
 class Coding(Protocol):
@@ -128,7 +131,7 @@ class Int8Coding:
         except (AttributeError, RuntimeError):
             return False
         expected = rows.sum(dim=1)[None]
-        return bool(torch.allclose(raw, expected[:, :-1]) and torch.allclose(packed, expected))
+        return bool(torch.allclose(raw[:, :-1], expected[:, :-1]) and torch.allclose(packed, expected))
 
 
 class _Int8Codes:
@@ -145,8 +148,9 @@ class _Int8Codes:
 
     def write(self, start: int, units: torch.Tensor) -> None:
         """Encode these rows; the last row of the block packs it."""
-        for first in range(0, len(units), PIECE_ROWS):
-            self._write_piece(start + first, units[first : first + PIECE_ROWS])
+        step = max(1, PIECE_VALUES // units.shape[1])
+        for first in range(0, len(units), step):
+            self._write_piece(start + first, units[first : first + step])
         if start + len(units) == len(self._steps):
             self._packed = self._torch.ops.onednn.qlinear_prepack(self._plain, None)
             self._plain = None  # last: a reader that finds it gone finds the packed codes
@@ -165,9 +169,12 @@ class _Int8Codes:
 
     def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
         """Return the scores of the first len(bias) rows."""
-        scale, rows = queries.step * relevance, len(bias)
+        scale = queries.step * relevance
+        bias = _padded(self._torch, bias)
+        rows = len(bias)
         plain = self._plain
         if plain is not None:
+            # Rows beyond those written have the step 0 and the bias -inf, whatever their codes are.
             products = self._torch._int_mm(queries.codes, plain[:rows].T).to(self._torch.float32)
             plainly: torch.Tensor = products.mul_(self._steps[:rows] * scale).add_(bias)
             return plainly
@@ -219,10 +226,16 @@ class _Float32Codes:
 
     def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
         """Return the scores of the first len(bias) rows."""
-        found: torch.Tensor = self._torch.addmm(
-            bias, queries.units, self._vectors[: len(bias)].T, alpha=relevance
-        )
-        return found
+        vectors = self._vectors[: len(bias)]
+        found = self._torch.addmm(bias, queries.units, vectors.T, alpha=relevance)
+        return _padded(self._torch, found)
+
+
+def _padded(torch: Any, values: torch.Tensor) -> torch.Tensor:
+    """The values with as many -inf behind them as make whole chunks."""
+    missing = -values.shape[-1] % CHUNK_ROWS
+    padded: torch.Tensor = torch.nn.functional.pad(values, (0, missing), value=-math.inf)
+    return padded if missing else values
 
 
 def choose_coding(device: str, dimensions: int, wanted: Mode | None = None) -> Coding:

@@ -160,11 +160,15 @@ class TensorColumns:
         start, end = self.view.rows, self.view.rows + len(columns.ids)
         for name, values in self._arrays(columns).items():
             self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
-        units = self._torch.from_numpy(unit(columns.vectors)).to(self._device)
+        units = unit(columns.vectors)
         for block, first, last in self._parts(start, end):
             part = units[block.start + first - start : block.start + last - start]
-            block.vectors[first:last] = part
-            block.codes.write(first, part)
+            place = block.vectors[first:last]
+            if place.device.type == "cpu":
+                place.numpy()[:] = part
+            else:
+                place.copy_(self._torch.from_numpy(part))
+            block.codes.write(first, place)
         self._ids += columns.ids
         self._places.add(columns.seqs, start)
         return end

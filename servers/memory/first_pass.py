@@ -33,8 +33,6 @@ HELD_SCORES: Final = 1 << 20
 """Scores of one span of blocks, unless one block has more: 4 MiB stay in the processor's cache."""
 SPANS_PER_THREAD: Final = 4
 """A thread that is held up leaves its share to the others, in pieces of this size."""
-ALONE_ROWS: Final = 8192
-"""Up to here handing the work to other threads costs more than it saves."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -57,8 +55,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Rows that may be among the wanted ones, with the highest score that each may have."""
+    """Rows that may be among the wanted ones of their query, with the highest score that each may have.
 
+    One entry per row and query; `owners` are the queries, ascending.
+    """
+
+    owners: Rows
     rows: Rows
     upper: npt.NDArray[np.float32]
 
@@ -76,8 +78,8 @@ class _Pass:
 class FirstPass:
     """Finds the candidates with one coding, on several threads that share the blocks; `close` ends them.
 
-    The threads split a pass once, by blocks. Inside an operation of torch, by contrast, every one of its
-    threads waits for the slowest at every step, which costs most where other work wants the cores too.
+    The threads split a pass once, by spans of blocks. Inside an operation of torch, by contrast, its threads
+    wait for the slowest one at every step, and spin: where other work wants the cores, that costs most.
     """
 
     def __init__(self, torch: Any, coding: Coding, device: str = "cpu") -> None:
@@ -91,21 +93,28 @@ class FirstPass:
         if self._executor is not None:
             self._executor.shutdown()
 
-    def candidates(self, view: View, ask: Ask) -> list[Candidates]:
-        """Return the candidates of every query, all rows of `view` considered; it must have some."""
+    def candidates(self, view: View, ask: Ask) -> Candidates:
+        """Return the candidates of every query, all rows of `view` considered; one at least must be shown."""
+        if self._executor is None:
+            return self._lead(view, ask)
+        return self._executor.submit(self._lead, view, ask).result()
+
+    def _lead(self, view: View, ask: Ask) -> Candidates:
+        """Scan with whichever of the other threads find the time."""
         work = self._prepared(view, ask)
         spans = deque(self._spans(view, len(ask.units)))
-        if self._executor is None or view.rows <= ALONE_ROWS:
-            found = self._scan(work, spans)
-        else:
-            threads = min(len(spans), self._threads)
-            scans = [self._executor.submit(self._scan, work, spans) for _ in range(threads)]
-            found = [part for scan in scans for part in scan.result()]
-        query, rows, scores, errors = (
+        helpers = []
+        if self._executor is not None:
+            count = min(len(spans), self._threads) - 1
+            helpers = [self._executor.submit(self._scan, work, spans) for _ in range(count)]
+        found = self._scan(work, spans)
+        # A helper that has not begun is not needed any more; waiting for it could be waiting for oneself.
+        found += [part for helper in helpers if not helper.cancel() for part in helper.result()]
+        owners, rows, scores, errors = (
             self._torch.cat(some).cpu().numpy() for some in zip(*found, strict=True)
         )
-        each = [query == number for number in range(len(ask.units))]
-        return [_settled(rows[mine], scores[mine], errors[mine], ask.wanted) for mine in each]
+        order = owners.argsort(kind="stable")
+        return _settled(owners[order], rows[order], scores[order], errors[order], ask.wanted)
 
     def _prepared(self, view: View, ask: Ask) -> _Pass:
         queries = self._coding.encode(ask.units)
@@ -158,9 +167,6 @@ class FirstPass:
         """The scores of a block by chunks (m, chunks, CHUNK_ROWS), -inf where it has no row."""
         bias = work.ask.bias[block.start : block.start + len(block.vectors)]
         scores = block.codes.scores(work.queries, work.ask.relevance, bias)
-        missing = -scores.shape[1] % CHUNK_ROWS
-        if missing:
-            scores = self._torch.nn.functional.pad(scores, (0, missing), value=-math.inf)
         return scores.view(len(scores), -1, CHUNK_ROWS)
 
 
@@ -179,14 +185,26 @@ def _reaching(
 
 
 def _settled(
-    rows: Rows, scores: npt.NDArray[np.float32], errors: npt.NDArray[np.float32], wanted: int
+    owners: Rows,
+    rows: Rows,
+    scores: npt.NDArray[np.float32],
+    errors: npt.NDArray[np.float32],
+    wanted: int,
 ) -> Candidates:
     """What is left with the threshold of all rows; early spans were picked from with a lower one."""
-    upper = scores + errors
-    if len(rows) > wanted:
-        least = np.partition(scores - errors, len(rows) - wanted)[len(rows) - wanted]
-        rows, upper = rows[upper >= least], upper[upper >= least]
-    return Candidates(rows, upper)
+    upper, lower = scores + errors, scores - errors
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    if wanted == 1:
+        least = np.maximum.reduceat(lower, starts)
+    else:
+        least = np.array(
+            [
+                np.partition(mine, len(mine) - wanted)[len(mine) - wanted] if len(mine) > wanted else -np.inf
+                for mine in np.split(lower, starts[1:])
+            ]
+        )
+    stays = upper >= np.repeat(least, np.diff(starts, append=len(owners)))
+    return Candidates(owners[stays], rows[stays], upper[stays])
 
 
 def _lone_threads(torch: Any, count: int) -> ThreadPoolExecutor:

@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from servers.memory.codes import Mode, choose_coding
 from servers.memory.columns import BLOCK_ROWS, TensorColumns, View, unit
-from servers.memory.first_pass import Ask, Candidates, FirstPass
+from servers.memory.first_pass import Ask, FirstPass
 from servers.memory.lens import Kind, Lens, Lenses
-from servers.memory.ranking import column, cosines, rank_by_columns, rank_by_relevance
+from servers.memory.nearest import nearest_rows
+from servers.memory.ranking import column, rank_by_columns, rank_by_relevance
 from servers.memory.search import Found, Neighbour, Search
 from servers.memory.store.base import Columns
 
@@ -29,12 +30,10 @@ if TYPE_CHECKING:
 
 BATCH: Final = 32
 """Queries that one pass serves; more make its scores outgrow the processor's cache."""
+NEAREST_BATCH: Final = 128
+"""The same for neighbours, of which a pass finds only one each."""
 DEEPEST_SHARED: Final = 1024
 """Searches that want more rows than this get a pass of their own."""
-MOST_TESTED: Final = 64
-"""Candidates whose exact similarity is computed to find the nearest of them."""
-INDISTINGUISHABLE: Final = 1e-6
-"""What a neighbour may lack to a cosine of 1 and still count as nothing new, whatever else there is."""
 SELECTIVE: Final = 16
 """Filters that let through less than one row in so many are searched by gathering those rows."""
 
@@ -109,10 +108,14 @@ class VectorIndex:
             view, lens = self._lenses.look(Kind(namespace), now_ms)
             if not lens.total:
                 continue
-            for start in range(0, len(places), BATCH):
-                part = places[start : start + BATCH]
-                for place, neighbour in zip(part, self._nearest_of(view, lens, units[part]), strict=True):
-                    found[place] = neighbour
+            for start in range(0, len(places), NEAREST_BATCH):
+                part = places[start : start + NEAREST_BATCH]
+                for place, (row, similarity) in zip(
+                    part,
+                    nearest_rows(view, self._first_pass, lens.bias[: view.rows], units[part]),
+                    strict=True,
+                ):
+                    found[place] = Neighbour(similarity, view.ids[row])
         return found
 
     def search(self, search: Search) -> Found:
@@ -145,7 +148,7 @@ class VectorIndex:
             return [Found([], 0, lens.hidden) for _ in searches]
         wanted = [min(search.offset + search.count, lens.total) for search in searches]
         found = self._first_pass.candidates(view, self._ask(view, lens, searches, max(wanted)))
-        ranked = rank_by_relevance(view, searches, [candidates.rows for candidates in found], wanted)
+        ranked = rank_by_relevance(view, searches, found.rows, found.owners, wanted)
         return [
             Found(hits[search.offset :], lens.total, lens.hidden)
             for search, hits in zip(searches, ranked, strict=True)
@@ -169,8 +172,8 @@ class VectorIndex:
             if rows is None or total * SELECTIVE > view.rows:
                 ask = self._ask(view, lens, [search], wanted)
                 ask = ask if rows is None else replace(ask, bias=self._only(rows, bias))
-                rows = self._first_pass.candidates(view, ask)[0].rows
-            (hits,) = rank_by_relevance(view, [search], [rows], [wanted])
+                rows = self._first_pass.candidates(view, ask).rows
+            (hits,) = rank_by_relevance(view, [search], rows, np.zeros_like(rows), [wanted])
         return Found(hits[search.offset :], total, hidden)
 
     def _allowed_rows(self, view: View, search: Search) -> tuple[Rows, int]:
@@ -204,36 +207,6 @@ class VectorIndex:
             wanted=wanted,
         )
 
-    def _nearest_of(self, view: View, lens: Lens, units: npt.NDArray[np.float32]) -> list[Neighbour]:
-        """The nearest row that the lens shows to each of these; it shows one at least."""
-        directions = self._torch.from_numpy(units).to(view.alive.device)
-        bias = lens.bias[: view.rows]
-        candidates = self._first_pass.candidates(view, Ask(directions, 1.0, bias, 0.0, 0.0, 1))
-        tested = [_likeliest(one) for one in candidates]
-        best = _best_of(view, [rows for rows, _ in tested], units)
-        unsure = [
-            place
-            for place, (_, others) in enumerate(tested)
-            if best[place][1] < min(others, 1.0 - INDISTINGUISHABLE)
-        ]
-        if unsure:
-            rows = self._nearest_in_float32(view, directions[unsure], bias)
-            for place, found in zip(unsure, _best_of(view, rows[:, None], units[unsure]), strict=True):
-                best[place] = max(best[place], found, key=lambda pair: pair[1])
-        return [Neighbour(similarity, view.ids[row]) for row, similarity in best]
-
-    def _nearest_in_float32(self, view: View, directions: torch.Tensor, bias: torch.Tensor) -> Rows:
-        """The row of the highest float32 similarity to each direction, where very many are almost alike."""
-        best = self._torch.full((len(directions),), -math.inf, device=bias.device)
-        rows = self._torch.zeros(len(directions), dtype=self._torch.int64, device=bias.device)
-        for block in view.blocks:
-            here = bias[block.start : block.start + len(block.vectors)]
-            if len(here):
-                scores = self._torch.addmm(here, directions, block.vectors[: len(here)].T).max(dim=1)
-                rows = self._torch.where(scores.values > best, scores.indices + block.start, rows)
-                best = self._torch.maximum(best, scores.values)
-        return _numpy(rows)
-
 
 def _kind(search: Search) -> Kind:
     if search.sort != "relevance":
@@ -243,27 +216,6 @@ def _kind(search: Search) -> Kind:
     return Kind(
         search.namespace, search.min_significance, weights.significance, weights.recency, half_life_ms
     )
-
-
-def _likeliest(candidates: Candidates) -> tuple[Rows, float]:
-    """The rows worth testing for the nearest, and the highest similarity that one of the others may have."""
-    if len(candidates.rows) <= MOST_TESTED:
-        return candidates.rows, -math.inf
-    order = np.argpartition(-candidates.upper, MOST_TESTED)
-    return np.sort(candidates.rows[order[:MOST_TESTED]]), float(candidates.upper[order[MOST_TESTED]])
-
-
-def _best_of(
-    view: View, rows: Sequence[Rows] | Rows, units: npt.NDArray[np.float32]
-) -> list[tuple[int, float]]:
-    """Of the rows for each of the units, the one of the highest cosine (the first of several), and it."""
-    counts = [len(some) for some in rows]
-    similarities = cosines(view.vectors_of(np.concatenate(rows)), units.repeat(counts, axis=0))
-    best = []
-    for some, mine in zip(rows, np.split(similarities, np.cumsum(counts)[:-1]), strict=True):
-        place = int(mine.argmax())
-        best.append((int(some[place]), float(mine[place])))
-    return best
 
 
 def _numpy(tensor: torch.Tensor) -> npt.NDArray[Any]:

@@ -31,16 +31,18 @@ Rows = npt.NDArray[np.int64]
 
 
 def rank_by_relevance(
-    view: View, searches: Sequence[Search], rows: Sequence[Rows], wanted: Sequence[int]
+    view: View, searches: Sequence[Search], rows: Rows, owners: Rows, wanted: Sequence[int]
 ) -> list[list[Hit]]:
-    """Return, for each search (all have a query), the first `wanted` of its rows by score, in order."""
-    owners = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
-    every = np.concatenate(rows)
-    scores, bounds = _scores(view, searches, every, owners)
+    """Return, for each search (all have a query), the first `wanted` of its rows by score, in order.
+
+    `owners` say, ascending, which search each of the rows belongs to.
+    """
+    scores, bounds = _scores(view, searches, rows, owners)
+    ends = np.searchsorted(owners, np.arange(len(searches) + 1))
     ranked = []
     for number, (search, count) in enumerate(zip(searches, wanted, strict=True)):
-        mine = owners == number
-        some, upper = every[mine], scores[mine]
+        mine = slice(ends[number], ends[number + 1])
+        some, upper = rows[mine], scores[mine]
         if len(some) > count:
             least = np.partition(upper, len(some) - count)[len(some) - count]
             some = some[upper >= least - 2 * bounds[number]]
@@ -64,6 +66,26 @@ def cosines(vectors: npt.NDArray[np.float32], query: npt.NDArray[np.float32]) ->
     return found
 
 
+def rough_cosines(
+    view: View, rows: Rows, units: npt.NDArray[np.float32], owners: Rows
+) -> npt.NDArray[np.float32]:
+    """Return the cosine of each row to the unit vector that owns it, right up to `rounding`."""
+    return np.concatenate(
+        [
+            np.einsum("ij,ij->i", view.vectors_of(rows[piece]), units[owners[piece]])
+            for piece in _pieces(len(rows))
+        ]
+    )
+
+
+def rounding(dimensions: int) -> float:
+    """Bound how far a float32 product of unit vectors is off, in whatever order it is summed.
+
+    Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
+    """
+    return (dimensions + 8) * UNIT_ROUNDOFF
+
+
 def column(values: torch.Tensor, rows: Rows) -> npt.NDArray[Any]:
     """Return the values of a column at these rows."""
     import torch
@@ -79,16 +101,9 @@ def _pieces(count: int) -> list[slice]:
 def _scores(
     view: View, searches: Sequence[Search], rows: Rows, owners: Rows
 ) -> tuple[npt.NDArray[np.float64], list[float]]:
-    """The score of each row for the search that owns it, and how far it may be off, for each search.
-
-    The similarity is a sum of d products in float32: off by less than (d + 8) · 2^-24 for unit vectors in
-    whatever order they are summed (Higham, section 3.1); the rest is float64.
-    """
+    """The score of each row for the search that owns it, and how far it may be off, for each search."""
     queries = unit(np.stack([search.query for search in searches if search.query is not None]))
-    similarities = [
-        np.einsum("ij,ij->i", view.vectors_of(rows[piece]), queries[owners[piece]])
-        for piece in _pieces(len(rows))
-    ]
+    similarities = rough_cosines(view, rows, queries, owners)
     ages = np.array([search.now_ms for search in searches])[owners] - column(view.timestamps_ms, rows)
     halves = np.array([search.half_life_ms for search in searches])[owners]
     weights = [search.weights for search in searches]
@@ -96,12 +111,12 @@ def _scores(
         np.array([getattr(weight, name) for weight in weights])[owners]
         for name in ("relevance", "significance", "recency")
     )
-    scores = relevance * np.concatenate(similarities)
+    scores: npt.NDArray[np.float64] = relevance * similarities.astype(np.float64)
     scores += significance * column(view.significances, rows)
     scores += recency * np.exp2(-np.maximum(0, ages) / halves)
-    roundings = (queries.shape[1] + 8) * UNIT_ROUNDOFF
     return scores, [
-        roundings * weight.relevance + TIE * (weight.significance + weight.recency) for weight in weights
+        rounding(queries.shape[1]) * weight.relevance + TIE * (weight.significance + weight.recency)
+        for weight in weights
     ]
 
 

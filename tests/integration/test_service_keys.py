@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from launcher.configuration.models import ServiceKeys
 from tests.integration.stack import free_ports
 from tests.integration.supervised_stack import SupervisedStack, hostile
 
+SYSTEM_PYTHON = "/usr/bin/python3"
 NOTIFY = "health: {notify: true}"
 
 ELSEWHERE = {
@@ -23,13 +26,12 @@ ELSEWHERE = {
     "replicas": "test_scaling: test_scaling_restarts_nobody",
     "port": "test_any_command: test_a_range_gives_the_next_port_and_says_so",
     "inherit_sockets": "test_supervisor_children: test_child_gets_its_contract",
-    "user": "test_checks",
     "depends_on": "test_scaling: test_a_dependent_restarts_with_what_it_needs_where_asked",
 }
 """Keys that other modules hold, by the test that does."""
 
 HERE = {
-    "host", "vram", "env", "env_file", "cwd", "health", "restart", "stop", "logs", "limits", "cpus",
+    "host", "vram", "env", "env_file", "cwd", "user", "health", "restart", "stop", "logs", "limits", "cpus",
     "enabled", "options",
 }  # fmt: skip
 """Keys that the tests below hold."""
@@ -109,6 +111,27 @@ def test_the_working_directory(stack: SupervisedStack) -> None:
     assert os.readlink(f"/proc/{pid}/cwd") == str(stack.folder / "below")
 
 
+SAYS_READY = (
+    "import os, signal, socket; sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM);"
+    " address = os.environ['NOTIFY_SOCKET']; where = chr(0) + address[1:] if address[0] == '@' else address;"
+    " sender.sendto(b'READY=1', where); signal.pause()"
+)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.skipif(not os.access(SYSTEM_PYTHON, os.X_OK), reason="needs a Python that everybody may run")
+@pytest.mark.parametrize("user", ["nobody", "65534"])
+def test_another_user_may_run_it_and_still_says_when_it_is_ready(stack: SupervisedStack, user: str) -> None:
+    """By name or number: its ids are that user's, and sd_notify reaches us from there."""
+    command = json.dumps([SYSTEM_PYTHON, "-c", SAYS_READY])
+    stack.write(f"  a: {{command: {command}, cwd: /, user: '{user}', {NOTIFY}}}\n")
+    stack.start()
+    pid = stack.wait_state("a", "ready")["pid"]
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert re.search(r"^Uid:\s+65534\s+65534\s+65534\s+65534$", status, re.MULTILINE)
+    assert re.search(r"^Groups:\s+65534 $", status, re.MULTILINE)
+
+
 def test_processors_and_threads(stack: SupervisedStack) -> None:
     """A list pins the child, a number only tells how many threads are good."""
     wanted = min(os.sched_getaffinity(0))
@@ -185,6 +208,20 @@ def test_logs_rotate_within_their_cap(stack: SupervisedStack) -> None:
     assert [path.name for path in files] == ["a.log", "a.log.1", "a.log.2"]
     assert all(path.stat().st_size <= 50_000 for path in files)
     assert any(line.endswith("last words") for line in stack.log("a"))
+
+
+def test_the_limit_on_open_files(stack: SupervisedStack) -> None:
+    """The kernel holds the child to it, and a child that has used it up is replaced."""
+    limits = "limits: {open_files: 64}, restart: {policy: never}"
+    stack.write(f"  a: {{command: {hostile('--ready')}, {NOTIFY}, {limits}}}\n")
+    stack.start()
+    pid = stack.wait_state("a", "ready")["pid"]
+    assert re.search(r"Max open files\s+64\s+64 ", Path(f"/proc/{pid}/limits").read_text())
+    stack.write(f"  a: {{command: {hostile('--ready', '--use-up-files')}, {NOTIFY}, {limits}}}\n")
+    stack.ask("restart", services=["a"])
+    failed = stack.wait_for("a", lambda child: child["generation"] == 2 and child["state"] == "failed")
+    assert failed["last_exit"]["reason"] == "open_files_limit"
+    assert "has 64 open files" in failed["reason"]
 
 
 def test_what_is_not_enabled_starts_when_it_is_named(stack: SupervisedStack) -> None:

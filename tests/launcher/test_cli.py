@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -15,7 +14,10 @@ from launcher import cli
 from tests.launcher.control_double import ControlDouble, all_ready
 
 LIMIT_S = 0.150
+QUIET = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
 HEAVY = ("pydantic", "textual", "torch", "uvicorn", "websockets", "asyncio", "rich", "yaml")
+# What other verbs share with `status`, and no table needs.
+COSTLY = ("click.shell_completion", "launcher.logs.reader", "launcher.configuration.units", "subprocess")
 
 
 @pytest.fixture
@@ -116,9 +118,10 @@ def test_light_verbs_stay_light(stack: Path, monkeypatch: pytest.MonkeyPatch, ar
     (stack / "logs").mkdir()
     (stack / "logs" / "memory.log").write_text("2026-11-23T14:02:20.655123Z stdout | hello\n")
     double = ControlDouble(stack / "config.yaml", all_ready())
+    unwanted = HEAVY + COSTLY if argv[0] == "status" else HEAVY
     script = (
         "import sys, json; from launcher.cli import main; code = main(sys.argv[1:]);"
-        f"print(json.dumps([code, sorted(set(sys.modules) & set({HEAVY!r}))]), file=sys.stderr)"
+        f"print(json.dumps([code, sorted(set(sys.modules) & set({unwanted!r}))]), file=sys.stderr)"
     )
     try:
         done = subprocess.run(
@@ -134,22 +137,19 @@ def test_light_verbs_stay_light(stack: Path, monkeypatch: pytest.MonkeyPatch, ar
 
 
 def test_status_is_quick(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of ten `status` processes, one at least takes no more than 150 ms on a machine that is busy with
-    tests.
+    """The cheapest of ten `status` processes takes no more than 150 ms of processor time, start of Python
+    included; the time on the clock would judge the machine's other work.
     """
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(stack / "run"))
     double = ControlDouble(stack / "config.yaml", all_ready())
+    argv = [sys.executable, "-m", "launcher", "-C", str(stack), "-q", "status"]
     took_s = []
     try:
         for _ in range(10):
-            began = time.perf_counter()
-            subprocess.run(
-                [sys.executable, "-m", "launcher", "-C", str(stack), "status"],
-                env=environment(stack),
-                capture_output=True,
-                check=True,
-            )
-            took_s.append(time.perf_counter() - began)
+            pid = os.posix_spawn(argv[0], argv, environment(stack), file_actions=[QUIET])
+            _, status, usage = os.wait4(pid, 0)
+            assert os.waitstatus_to_exitcode(status) == 0
+            took_s.append(usage.ru_utime + usage.ru_stime)
             if took_s[-1] < LIMIT_S:
                 break
     finally:

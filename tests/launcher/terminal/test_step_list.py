@@ -28,17 +28,45 @@ def test_lines_are_redrawn_in_place() -> None:
     shown.snapshot(all_ready())
     first, _, second = stream.getvalue().partition("\x1b[2A")
     assert "62%" in first
-    assert "memory       ready after 6s" in second
+    assert "memory       ready in 6.0 s   open-store 6.0" in second
+    assert "inference    ready, up 3h11m" in second
 
 
-def test_the_time_to_get_ready_stands_still() -> None:
-    """A ready service keeps the time that it took."""
-    shown, stream = steps()
-    shown.snapshot(all_ready())
-    later = all_ready()
-    later["services"]["memory"]["children"][0]["uptime_s"] = 60.0
-    shown.snapshot(later)
-    assert "ready after 1m00s" not in stream.getvalue()
+def test_the_phases_of_a_start_are_told_once_it_is_ready() -> None:
+    """Each phase with its seconds, from what was seen; the figures stand still afterwards."""
+    shown, stream = steps(100)
+    for seconds, state, phase in (
+        (0.1, "starting", "import"),
+        (2.1, "starting", "load-model"),
+        (3.4, "ready", None),
+    ):
+        document = all_ready()
+        document["services"]["memory"]["children"][0].update(uptime_s=seconds, state=state, phase=phase)
+        shown.snapshot(document)
+    document["services"]["memory"]["children"][0]["uptime_s"] = 60.0
+    shown.snapshot(document)
+    last = stream.getvalue().rpartition("\x1b[2A")[2]
+    assert "ready in 3.4 s   import 2.1 · load-model 1.3" in last
+
+
+def test_a_new_generation_is_timed_anew() -> None:
+    """A restart while it is watched does not add to the start before."""
+    shown, stream = steps(100)
+    for generation, seconds, state in ((1, 5.0, "starting"), (2, 0.1, "starting"), (2, 1.5, "ready")):
+        document = all_ready()
+        document["services"]["memory"]["children"][0].update(
+            generation=generation, uptime_s=seconds, state=state, phase="import"
+        )
+        shown.snapshot(document)
+    assert "ready in 1.5 s   import 1.5" in stream.getvalue()
+
+
+def test_before_it_is_ready_the_next_step_is_to_wait() -> None:
+    """`up -d` does not offer what would fail while the model loads."""
+    text = "\n".join(address_lines(two_services(), is_ready=False))
+    assert "ws://localhost:5000" in text
+    assert "lucid-launch wait" in text
+    assert "selftest" not in text
 
 
 def test_no_line_is_wider_than_the_terminal() -> None:

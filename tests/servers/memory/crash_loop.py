@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -101,11 +102,16 @@ def open_nursery(folder: Path) -> Iterator[Nursery]:
             stdout=subprocess.PIPE,
             pass_fds=(listening.fileno(),),
             text=True,
+            start_new_session=True,
         )
         with process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            yield Nursery(folder, process, listening)
+            try:
+                assert process.stdout is not None
+                process.stdout.readline()
+                yield Nursery(folder, process, listening)
+            finally:
+                # After a failure a server may still run, and its nursery waits for it.
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 class Client:

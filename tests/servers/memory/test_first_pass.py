@@ -1,6 +1,7 @@
 """What the first pass leaves out cannot be among the best, whatever the data look like."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from servers.memory.codes import CHUNK_ROWS, Coding, Float32Coding, Int8Coding, Mode
 from servers.memory.columns import TensorColumns, View, unit
-from servers.memory.first_pass import ALONE_ROWS, Ask, FirstPass
+from servers.memory.first_pass import Ask, FirstPass
 from servers.memory.store.base import NEVER_MS, Columns
 
 DIMENSIONS = 16
@@ -82,34 +83,38 @@ def test_the_best_are_among_the_candidates(
     asked = clustered(rng, queries, 0.5)
     bias = rng.choice([0.0, 0.125, 0.5], size=rows).astype(np.float32)
     bias[rng.random(rows) < hidden] = -np.inf
+    bias[rng.integers(rows)] = 0.125  # one row at least is shown
     with first_pass(mode) as searcher:
         ask = Ask(torch.from_numpy(asked), relevance, torch.from_numpy(bias), 0.5, drift, wanted)
         found = searcher.candidates(view, ask)
     vectors = view.vectors_of(np.arange(rows)).astype(np.float64)
-    for query, candidates in zip(asked.astype(np.float64), found, strict=True):
+    assert bool((np.diff(found.owners) >= 0).all())
+    for number, query in enumerate(asked.astype(np.float64)):
+        mine = found.owners == number
         truth = relevance * (vectors @ query) + bias - drift * rng.random(rows)
         shown = np.flatnonzero(np.isfinite(truth))
         least = np.sort(truth[shown])[::-1][:wanted].min(initial=np.inf)
         best = shown[truth[shown] >= least]
-        assert set(best.tolist()) <= set(candidates.rows.tolist()) <= set(shown.tolist())
-        assert len(set(candidates.rows.tolist())) == len(candidates.rows)
-        assert bool((truth[candidates.rows] <= candidates.upper + 1e-6).all())
+        assert set(best.tolist()) <= set(found.rows[mine].tolist()) <= set(shown.tolist())
+        assert len(set(found.rows[mine].tolist())) == mine.sum()
+        assert bool((truth[found.rows[mine]] <= found.upper[mine] + 1e-6).all())
 
 
 def test_threads_share_the_blocks_and_miss_none() -> None:
-    """Far above the size that one thread does alone, the candidates are few and hold the best ten."""
+    """With many more blocks than threads, the candidates are few and hold the best ten."""
     rng = np.random.default_rng(3)
-    rows = 4 * ALONE_ROWS + 77
+    rows = 32 * 1024 + 77
     vectors = unit(rng.normal(size=(rows, DIMENSIONS)).astype(np.float32))
     view = view_of(vectors, "int8", block_rows=1024)
     asked = unit(rng.normal(size=(3, DIMENSIONS)).astype(np.float32))
     with first_pass("int8") as searcher:
         ask = Ask(torch.from_numpy(asked), 1.0, torch.zeros(rows), 0.0, 0.0, 10)
         found = searcher.candidates(view, ask)
-    for query, candidates in zip(asked, found, strict=True):
+    for number, query in enumerate(asked):
         best = np.argsort(vectors.astype(np.float64) @ query)[::-1][:10]
-        assert set(best.tolist()) <= set(candidates.rows.tolist())
-        assert len(candidates.rows) < rows / 20
+        mine = found.rows[found.owners == number]
+        assert set(best.tolist()) <= set(mine.tolist())
+        assert len(mine) < rows / 20
 
 
 def test_threads_of_others_keep_their_share_of_the_cores() -> None:
@@ -117,3 +122,14 @@ def test_threads_of_others_keep_their_share_of_the_cores() -> None:
     before = torch.get_num_threads()
     with first_pass("float32"):
         assert torch.get_num_threads() == before
+
+
+def test_passes_do_not_wait_for_each_other_in_a_circle() -> None:
+    """More passes at once than there are threads all come to their end, with the same answer."""
+    rng = np.random.default_rng(4)
+    vectors = unit(rng.normal(size=(8 * 1024, DIMENSIONS)).astype(np.float32))
+    view = view_of(vectors, "int8", block_rows=512)
+    ask = Ask(torch.from_numpy(vectors[:1]), 1.0, torch.zeros(len(vectors)), 0.0, 0.0, 1)
+    with first_pass("int8") as searcher, ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda _: searcher.candidates(view, ask), range(64)))
+    assert all(0 in candidates.rows for candidates in found)
