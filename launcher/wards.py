@@ -5,15 +5,21 @@ group, cannot be given to a stranger while somebody may still signal it; that or
 reaped at once; and how everything is stopped when there is nobody left to ask. Standard library only.
 """
 
+from __future__ import annotations
+
 import os
 import select
 import signal
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 from launcher.fork_exec import Order, fork_exec
+
+TYPE_CHECKING = False
+"""As `typing` says it, which the guardian has no use for: half a MiB for as long as a stack runs."""
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Ward", "Wards"]
 
@@ -55,7 +61,7 @@ class Wards:
                 pipes.extend(os.pipe2(os.O_CLOEXEC))
             order["listen_fds"] = len(sockets)
             pid = fork_exec(order, [self._devnull, pipes[1], pipes[3], *sockets], pipes[5])
-            ward = self._table[pid] = Ward(pid, about, stop, pipes[::2])
+            ward = self._table[pid] = _watch(pid, about, stop, pipes[::2])
         except OSError:
             _close(pipes[::2])
             raise
@@ -112,9 +118,10 @@ class Wards:
         while left and time.monotonic() < deadline:
             pidfds = []
             for pid in left:
+                # One that may not be signalled may still end by itself.
                 with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
                     pidfds.append(os.pidfd_open(pid))
+                    os.kill(pid, signal.SIGKILL)
             _wait(pidfds, deadline - time.monotonic())
             _close(pidfds)
             self._reap_all(left)
@@ -129,6 +136,16 @@ class Wards:
                     os.waitpid(pid, os.WNOHANG)
             elif ward.ended is not None or _look(ward):
                 self.release(pid)
+
+
+def _watch(pid: int, about: Any, stop: dict[str, Any], fds: Sequence[int]) -> Ward:
+    """Make a ward of a program that was just started; one that cannot be watched must not run."""
+    try:
+        return Ward(pid, about, stop, fds)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _look(ward: Ward) -> bool:

@@ -5,20 +5,38 @@ memfd) and that whoever receives owns what it received. Knows nothing of what th
 library only, since the guardian imports it. Source: unix(7), memfd_create(2).
 """
 
+from __future__ import annotations
+
 import array
+import errno
 import json
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
 
-__all__ = ["Message", "channel_pair", "close_fds", "receive", "send"]
+TYPE_CHECKING = False
+"""As `typing` says it, which the guardian has no use for: half a MiB for as long as a stack runs."""
+if TYPE_CHECKING:
+    from typing import Any
 
-Message = dict[str, Any]
+    Message = dict[str, Any]
+else:
+    Message = dict
+
+__all__ = ["LostDescriptors", "Message", "channel_pair", "close_fds", "receive", "send"]
 
 _INLINE_BYTES = 32 * 1024
 _MOST_FDS = 250  # SCM_MAX_FD is 253, unix(7)
 _INLINE, _SPILLED = b"i", b"m"
+
+
+class LostDescriptors(OSError):
+    """A message has come without all its descriptors: this process has too many open files."""
+
+    def __init__(self, message: Message) -> None:
+        """`message` is what it says; empty when it was in one of those descriptors."""
+        super().__init__(errno.EMFILE, os.strerror(errno.EMFILE))
+        self.message = message
 
 
 def channel_pair() -> tuple[socket.socket, socket.socket]:
@@ -40,7 +58,8 @@ def send(channel: socket.socket, message: Message, fds: Sequence[int] = (), *, w
     try:
         with os.fdopen(os.dup(spilled), "wb") as file:
             file.write(data)
-        _send_packet(channel, _SPILLED, [*fds, spilled], wait)
+        # First, so that it comes even where others are lost.
+        _send_packet(channel, _SPILLED, [spilled, *fds], wait)
     finally:
         os.close(spilled)
 
@@ -48,22 +67,29 @@ def send(channel: socket.socket, message: Message, fds: Sequence[int] = (), *, w
 def receive(channel: socket.socket, *, wait: bool = True) -> tuple[Message, list[int]] | None:
     """Return the next message and its descriptors (close-on-exec), or None when the other end is gone.
 
-    Raises BlockingIOError when nothing is there and nobody wants to `wait`.
+    Raises BlockingIOError when nothing is there and nobody wants to `wait`, and LostDescriptors when this
+    process cannot have so many.
     """
     room = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
     flags = socket.MSG_CMSG_CLOEXEC | (0 if wait else socket.MSG_DONTWAIT)
     try:
-        data, ancillary, _, _ = channel.recvmsg(_INLINE_BYTES + 1, room, flags)
+        data, ancillary, notes, _ = channel.recvmsg(_INLINE_BYTES + 1, room, flags)
     except ConnectionResetError:
         return None
     fds = _fds_of(ancillary)
     if not data:
         return None
+    is_truncated = bool(notes & socket.MSG_CTRUNC)
     if data[:1] == _SPILLED:
-        with os.fdopen(fds.pop(), "rb") as file:
+        if not fds:
+            raise LostDescriptors({})
+        with os.fdopen(fds.pop(0), "rb") as file:
             file.seek(0)
             data = _INLINE + file.read()
     message: Message = json.loads(data[1:])
+    if is_truncated:
+        close_fds(fds)
+        raise LostDescriptors(message)
     return message, fds
 
 

@@ -8,7 +8,7 @@ before the newline.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from time import gmtime, strftime
 
 __all__ = ["LINE_LIMIT_BYTES", "LineSplitter", "format_line", "stamp"]
 
@@ -55,7 +55,8 @@ class LineSplitter:
 
 def stamp(posix_s: float) -> str:
     """Return RFC 3339 UTC with microseconds of a POSIX time."""
-    return datetime.fromtimestamp(posix_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    seconds, microseconds = divmod(round(posix_s * 1e6), 1_000_000)
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(seconds))}.{microseconds:06}Z"
 
 
 def format_line(at: str, stream: str, text: bytes, is_continued: bool = False) -> bytes:

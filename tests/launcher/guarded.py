@@ -13,7 +13,7 @@ from pathlib import Path
 
 from launcher.children.handover import Handover, receive_handover
 from launcher.children.parent import Parent
-from launcher.guardian import Guardian
+from launcher.guarding import Guardian
 from launcher.wire import channel_pair
 
 
