@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import socket
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,39 +15,36 @@ from typing import Any
 from launcher import __version__
 from launcher.children.diagnosing import Diagnostician
 from launcher.children.gpu_watch import GpuWatch
-from launcher.children.handover import Handover
 from launcher.children.oom import OomCounter
 from launcher.children.parent import Parent
 from launcher.children.runtime import ChildRuntime
 from launcher.children.surroundings import Surroundings
-from launcher.children.usage import own_rss_bytes
 from launcher.control import ControlServer
 from launcher.errors import LauncherError
 from launcher.gpus import NvmlReader
 from launcher.lifecycle_values import Child
 from launcher.logfiles import LogFile
-from launcher.logs.line_format import stamp
 from launcher.planning.prepared import PreparedChild
 from launcher.running.continuity import Continuity
 from launcher.running.control_commands import Commands
 from launcher.running.file_plan import ask_planner
+from launcher.running.inheritance import Inheritance
 from launcher.running.installer import rules_of
-from launcher.running.journal import Journal, write_journal
+from launcher.running.journal import write_journal
 from launcher.running.metrics import StackMetrics
 from launcher.running.metrics_port import MetricsPort
-from launcher.running.ownership import keep_ownership
 from launcher.running.publisher import Publisher
 from launcher.running.reload import Reconciler
 from launcher.running.sampler import UsageSampler
+from launcher.running.signals import Signals
 from launcher.running.stack import Stack
-from launcher.running.status_view import view_gpus, view_service
+from launcher.running.status_view import view_plan, view_stack
 from launcher.running.succession import become_guardian
 from launcher.running.takeover import Takeover
 from launcher.running.voice import Report, log_line
-from launcher.runtime_dir import RuntimePaths
-from launcher.snapshot import StatusDocument, shape_status
+from launcher.snapshot import StatusDocument
 
-__all__ = ["Inheritance", "Supervisor"]
+__all__ = ["Supervisor"]
 
 _REASONS = {
     "died": "the one before was killed or crashed",
@@ -59,23 +52,6 @@ _REASONS = {
     "guardian_lost": "the guardian was killed",
     "start": "at the start",
 }
-
-
-@dataclass(frozen=True)
-class Inheritance:
-    """What a supervisor starts with: its guardian, what that kept, and the stack as it was left (None: anew).
-
-    `arguments` are those of the command line but for descriptors.
-    """
-
-    config_path: Path
-    paths: RuntimePaths
-    arguments: Sequence[str]
-    channel: socket.socket
-    handover: Handover
-    lock_fd: int
-    journal: Journal
-    notes: Sequence[str]
 
 
 class Supervisor:
@@ -86,13 +62,10 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._started_at = self._loop.time()
         self._inherited = inherited
-        self._config_path = inherited.config_path
         self._paths = inherited.paths
         self._notes = list(inherited.notes)
-        self._tasks = tasks
         self._slots = 0
         self._is_up = self._is_leaving = False
-        self._reloads: set[asyncio.Task[None]] = set()
         self._logs = inherited.config_path.parent / "logs"
         self._publisher = Publisher()
         self._parent = Parent(
@@ -120,11 +93,17 @@ class Supervisor:
         self._reconciler = Reconciler(
             self._stack, inherited.config_path, ask, self._make_new, self._metrics_port
         )
+        self._signals = Signals(self._stack, self._reconciler, tasks, log_line)
         self._continuity = Continuity(
             self._parent, self._stack, self._reconciler, inherited.paths.journal, log_line
         )
         commands = Commands(
-            self._stack, self._reconciler, self._publisher, self.status, self._end_within, self._reload_self
+            self._stack,
+            self._reconciler,
+            self._publisher,
+            self.status,
+            self._signals.end_within,
+            self._reload_self,
         )
         self._control = ControlServer(
             inherited.paths.control_socket,
@@ -137,21 +116,19 @@ class Supervisor:
 
     async def run(self, only: Sequence[str], strict_ports: bool, report: Report) -> None:
         """Start, serve and end the stack; raises LauncherError when it cannot be started."""
-        self._keep_what_is_kept()
+        self._inherited.keep(self._parent)
         if self._inherited.journal.state is None:
             await self._begin(only, strict_ports)
         else:
             await self._go_on(self._inherited.journal.state)
-        held = self._inherited.handover.kept.get("control", [])
-        listener = socket.socket(fileno=held[0]) if held else None
-        self._parent.keep("control", [await self._control.open(listener)])
-        self._handle_signals()
+        self._parent.keep("control", [await self._control.open(self._inherited.control_listener())])
+        self._signals.listen()
         self._continuity.write()
         self._parent.tell("up")
         self._is_up = True
         for note in self._notes:
             log_line(note)
-        report.ready(self._notes, self._plan())
+        report.ready(self._notes, view_plan(list(self._stack.children.values())))
         log_line(f"supervisor {__version__} runs, pid {os.getpid()}")
         self._sampler.wake()
         await self._stack.run()
@@ -173,41 +150,16 @@ class Supervisor:
             f"this supervisor takes over ({_REASONS[handover.reason]}); {count} children go on untouched"
         )
 
-    def _keep_what_is_kept(self) -> None:
-        """Be able to hand on to a guardian of our own making what this one keeps."""
-        inherited = self._inherited
-        kept = inherited.handover.kept
-        for name in ("lifeline", "notes"):
-            if name in kept:
-                self._parent.kept[name] = kept[name]
-        keep_ownership(self._parent, inherited.lock_fd, inherited.paths)
-        if inherited.journal.state is None:
-            for process in inherited.handover.processes:
-                self._parent.discard(process)
-            for name in kept:
-                if name.startswith(("listen ", "notify ")):
-                    self._parent.drop(name, is_ours=False)
-
     def status(self) -> StatusDocument:
         """Return the whole status document as of now."""
-        now = self._loop.time()
         self._sampler.refresh()
-        stack = self._stack
-        services = {name: view_service(service, stack, now) for name, service in stack.services.items()}
-        return shape_status(
+        return view_stack(
+            self._stack,
+            self._gpus.report,
+            config_path=self._inherited.config_path,
             project=self._reconciler.agreed.project,
-            config=self._config_path.name,
-            revision=self._publisher.revision,
-            at=stamp(time.time()),
-            supervisor={
-                "pid": os.getpid(),
-                "guardian_pid": self._parent.pid,
-                "uptime_s": round(now - self._started_at, 3),
-                "version": __version__,
-                "rss_bytes": own_rss_bytes(),
-            },
-            services=services,
-            gpus=view_gpus(self._gpus.report, list(self._stack.children.values())),
+            guardian_pid=self._parent.pid,
+            started_at=self._started_at,
             notes=self._notes,
         )
 
@@ -236,63 +188,13 @@ class Supervisor:
         if not self._is_leaving:
             become_guardian(self._parent, self._stack, self._continuity, self._inherited.arguments, log_line)
 
+    def _end_once(self) -> None:
+        self._signals.end_once()
+
     def _reload_self(self) -> None:
         log_line("another supervisor takes over, as asked")
         self._is_leaving = True
         self._stack.leave()
-
-    def _handle_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._asked_to_end, number)
-        self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
-
-    def _hang_up(self) -> None:
-        reload = self._tasks.create_task(self._reload(), name="reload")
-        self._reloads.add(reload)
-        reload.add_done_callback(self._reloads.discard)
-
-    def _asked_to_end(self, number: signal.Signals) -> None:
-        if self._stack.is_ending:
-            log_line(f"{number.name} again: everything is killed")
-            self._stack.kill()
-            return
-        log_line(f"{number.name}: everything is stopped in order")
-        self._stack.end()
-
-    def _end_once(self) -> None:
-        if not self._stack.is_ending:
-            log_line("the guardian was asked to end: everything is stopped in order")
-            self._stack.end()
-
-    def _end_within(self, timeout_s: float | None) -> None:
-        log_line("asked to go down")
-        self._stack.end()
-        if timeout_s is not None:
-            self._loop.call_later(timeout_s, self._stack.kill)
-
-    async def _reload(self) -> None:
-        try:
-            actions, notes = await self._reconciler.up([])
-        except LauncherError as error:
-            log_line(f"the file was not taken over: {error}")
-            return
-        done = [f"{action.kind} {action.service}" for action in actions if action.kind != "keep"]
-        log_line(f"the file was read again: {', '.join(done) or 'nothing changed'}")
-        for note in notes:
-            log_line(note)
-
-    def _plan(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "service": child.service.name,
-                "child": child.name,
-                "port": child.prepared.port,
-                "url": child.prepared.url,
-                "device": child.prepared.gpu.device,
-                "fallback_port": child.prepared.fallback_port,
-            }
-            for child in self._stack.children.values()
-        ]
 
     async def _end(self) -> None:
         """Give everything back; all children are at rest, or another supervisor takes them over."""
@@ -307,9 +209,7 @@ class Supervisor:
             # What is not given back is what the next supervisor goes on with.
             os._exit(0)
         self._is_leaving = True
-        for reload in self._reloads:
-            reload.cancel()
-        await asyncio.gather(*self._reloads, return_exceptions=True)
+        await self._signals.close()
         for child in self._stack.children.values():
             child.close()
             for held in child.prepared.sockets:

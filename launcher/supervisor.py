@@ -18,11 +18,12 @@ from pathlib import Path
 
 from launcher.children.handover import receive_handover
 from launcher.errors import LauncherError, SupervisorFailed
+from launcher.running.inheritance import Inheritance
 from launcher.running.journal import Journal, read_journal
 from launcher.running.ownership import own
 from launcher.running.voice import Report, keep_log_small, log_line
 from launcher.runtime_dir import create_runtime_dir
-from launcher.supervision import Inheritance, Supervisor
+from launcher.supervision import Supervisor
 
 __all__ = ["main"]
 

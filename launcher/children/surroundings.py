@@ -1,9 +1,9 @@
-"""What a child's runtime is given by the supervisor, and what it keeps of a generation that has ended."""
+"""What a child's runtime is given by the supervisor."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,8 @@ from launcher.children.gpu_watch import GpuWatch
 from launcher.children.oom import OomCounter
 from launcher.children.parent import Parent
 from launcher.lifecycle_values import Event
-from launcher.processes import ExitStatus
-from launcher.restart_policy import Outcome
 
-__all__ = ["LastExit", "Surroundings"]
+__all__ = ["Surroundings"]
 
 
 @dataclass(frozen=True)
@@ -33,15 +31,3 @@ class Surroundings:
     oom: OomCounter
     diagnostician: Diagnostician
     gpus: GpuWatch
-
-
-@dataclass
-class LastExit:
-    """How the last generation ended; the tail may still grow by lines that were in the pipe."""
-
-    outcome: Outcome
-    status: ExitStatus
-    at: str
-    after_s: float | None
-    stderr_tail: Sequence[str]
-    diagnosis: str | None

@@ -107,10 +107,10 @@ def _child_document(child: ChildRuntime) -> dict[str, Any]:
 
 
 def _facts_document(child: ChildRuntime) -> dict[str, Any]:
-    last = child.last_exit
+    last = child.exits.last
     return {
         "nonce": child.nonce,
-        "exits_total": child.exits_total,
+        "exits_total": child.exits.total,
         "spawned_at": child.spawned_at,
         "diagnosis": child.diagnosis,
         "told": asdict(child.senses.told),

@@ -4,13 +4,20 @@ shape.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from launcher import __version__
+from launcher.children.exits import LastExit
 from launcher.children.probe import probe_kind
 from launcher.children.runtime import ChildRuntime
-from launcher.children.surroundings import LastExit
+from launcher.children.usage import own_rss_bytes
 from launcher.gpus import GpuReport
+from launcher.logs.line_format import stamp
 from launcher.placement import GpuFacts
 from launcher.running.stack import Stack
 from launcher.snapshot import (
@@ -19,16 +26,63 @@ from launcher.snapshot import (
     GpuDeviceDocument,
     HealthDocument,
     ServiceDocument,
+    StatusDocument,
     shape_service,
+    shape_status,
 )
 from launcher.tokens import needs_token
 
 if TYPE_CHECKING:
     from launcher.configuration.models import Service
 
-__all__ = ["view_child", "view_gpus", "view_service"]
+__all__ = ["view_child", "view_gpus", "view_plan", "view_service", "view_stack"]
 
 _WITH_PHASE = frozenset({"starting"})
+
+
+def view_stack(
+    stack: Stack,
+    report: GpuReport | None,
+    *,
+    config_path: Path,
+    project: str,
+    guardian_pid: int,
+    started_at: float,
+    notes: Sequence[str],
+) -> StatusDocument:
+    """Return the whole status document as of now; `started_at` is of the loop's clock."""
+    now = asyncio.get_running_loop().time()
+    return shape_status(
+        project=project,
+        config=config_path.name,
+        revision=stack.publisher.revision,
+        at=stamp(time.time()),
+        supervisor={
+            "pid": os.getpid(),
+            "guardian_pid": guardian_pid,
+            "uptime_s": round(now - started_at, 3),
+            "version": __version__,
+            "rss_bytes": own_rss_bytes(),
+        },
+        services={name: view_service(service, stack, now) for name, service in stack.services.items()},
+        gpus=view_gpus(report, list(stack.children.values())),
+        notes=notes,
+    )
+
+
+def view_plan(children: Sequence[ChildRuntime]) -> list[dict[str, Any]]:
+    """Return where each child runs, for whoever started the stack."""
+    return [
+        {
+            "service": child.service.name,
+            "child": child.name,
+            "port": child.prepared.port,
+            "url": child.prepared.url,
+            "device": child.prepared.gpu.device,
+            "fallback_port": child.prepared.fallback_port,
+        }
+        for child in children
+    ]
 
 
 def view_service(service: Service, stack: Stack, now: float) -> ServiceDocument:
@@ -118,8 +172,8 @@ def view_child(child: ChildRuntime, missing: Sequence[str], now: float) -> Child
         "uptime_s": None if child.spawned_at is None else round(now - child.spawned_at, 3),
         "restarts": life.restarts,
         "consecutive_failures": life.failures,
-        "exits_total": child.exits_total,
-        "last_exit": None if child.last_exit is None else _view_exit(child.last_exit),
+        "exits_total": child.exits.total,
+        "last_exit": None if child.exits.last is None else _view_exit(child.exits.last),
         "next_retry_s": _left_s(life.due_at, now) if life.state == "backoff" else None,
         "reason": f"waits for {', '.join(missing)}" if is_waiting and missing else life.reason,
         "gpu": {"ids": list(gpu.ids), "device": told.device or gpu.device},

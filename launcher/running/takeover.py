@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from launcher.children.exits import LastExit
 from launcher.children.handover import HandedProcess, Handover
 from launcher.children.parent import Parent
 from launcher.children.runtime import ChildRuntime
-from launcher.children.surroundings import LastExit
 from launcher.lifecycle_moves import spawn
 from launcher.lifecycle_values import Child, SetTimer, Spawn, StartRequested
 from launcher.planning.prepared import PreparedChild, child_from_json
@@ -141,7 +141,7 @@ class Takeover:
 
     def _lost(self, child: ChildRuntime) -> None:
         """Its processes ended with the guardian: begin anew if it is wanted."""
-        child.lost("ended with the guardian that was its parent")
+        child.exits.lost("ended with the guardian that was its parent")
         gone = replace(child.life, state="stopped", pid=None, leader_exited=False, spawning=False)
         child.life = replace(gone, charge=None, timer=None, due_at=None, reason=None)
         if child.life.desired_up:
@@ -150,7 +150,7 @@ class Takeover:
 
 def _recall_facts(child: ChildRuntime, facts: Document) -> None:
     child.nonce = facts["nonce"]
-    child.exits_total, child.spawned_at = facts["exits_total"], facts["spawned_at"]
+    child.exits.total, child.spawned_at = facts["exits_total"], facts["spawned_at"]
     child.diagnosis = facts["diagnosis"]
     child.senses.begin(child.life.generation)
     for name, value in facts["told"].items():
@@ -160,4 +160,4 @@ def _recall_facts(child: ChildRuntime, facts: Document) -> None:
     last = facts["last_exit"]
     if last is not None:
         typed = {"outcome": Outcome(**last["outcome"]), "status": ExitStatus(**last["status"])}
-        child.last_exit = LastExit(**{**last, **typed})
+        child.exits.last = LastExit(**{**last, **typed})
