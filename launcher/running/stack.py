@@ -9,54 +9,41 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from launcher.children.runtime import ChildRuntime
-from launcher.errors import NoSuchService
 from launcher.lifecycle import step
 from launcher.lifecycle_values import Child, Event, StartRequested, StopRequested
-from launcher.logs.line_format import stamp
-from launcher.planning.prepared import Seat
-from launcher.reconcile import LIVE_KEYS, Settings, settings_of
-from launcher.running.change_text import cause_of, describe_change
-from launcher.running.journal import JournalEntry
-from launcher.running.ordering import AT_REST, Seen, depth_of, missing_dependencies
+from launcher.reconcile import Settings
+from launcher.running.announcing import Announcer
+from launcher.running.ordering import AT_REST
 from launcher.running.orders import Needs, Orders
 from launcher.running.publisher import Publisher
-
-if TYPE_CHECKING:
-    from launcher.configuration.models import Service
+from launcher.running.roster import Roster
+from launcher.running.running_settings import RunningSettings
 
 __all__ = ["Stack"]
 
-_LIVE = LIVE_KEYS | {"replicas"}
 
-
-class Stack:
+class Stack(Roster):
     """The children of one configuration and what is asked of them; lives on the loop's thread."""
 
     def __init__(
         self, publisher: Publisher, log: Callable[[str], None], changed: Callable[[], None] = lambda: None
     ) -> None:
         """Publish changes, and write each decision once through `log`; `changed` follows each change."""
-        self.services: dict[str, Service] = {}
-        self.children: dict[str, ChildRuntime] = {}
+        super().__init__()
         self.is_ending = False
         self.publisher = publisher
         self._log = log
         self._changed = changed
+        self._announcer = Announcer(publisher, log)
+        self._settings = RunningSettings()
         self._orders = Orders()
         self._events: deque[tuple[str, Event]] = deque()
         self._woken = asyncio.Event()
         self._is_over = False
-        self._leaving: set[str] = set()
-        self._renamed: dict[str, str] = {}
-        self._known_digests: dict[int, tuple[Service, Settings]] = {}
 
     def post(self, name: str, event: Event) -> None:
         """Queue an event for a child; events for a child that is gone are dropped when they are handled."""
@@ -72,28 +59,6 @@ class Stack:
             self._handle_all()
             if self.is_ending:
                 self._follow_orders()
-
-    def adopt(self, runtime: ChildRuntime) -> bool:
-        """Add a child, at rest until it is started; False for one that is here to stay already."""
-        is_new = runtime.name not in self.children or runtime.name in self._leaving
-        self.services[runtime.service.name] = runtime.service
-        self.children[runtime.name] = runtime
-        self._leaving.discard(runtime.name)
-        return is_new
-
-    def of(self, service: str) -> dict[str, ChildRuntime]:
-        """Return the children of a service by name, without those that are on their way out."""
-        return {name: child for name, child in self.shown(service).items() if name not in self._leaving}
-
-    def shown(self, service: str) -> dict[str, ChildRuntime]:
-        """Return all children of a service that still exist, by name."""
-        return {name: child for name, child in self.children.items() if child.service.name == service}
-
-    def check_known(self, services: Iterable[str]) -> None:
-        """Raise NoSuchService for the first that is not here."""
-        for service in services:
-            if service not in self.services:
-                raise NoSuchService(service, list(self.services))
 
     def start(self, services: Iterable[str]) -> None:
         """Want these up; those that are up stay as they are."""
@@ -117,31 +82,15 @@ class Stack:
         for name, event in self._orders.roll(service, lives):
             self.post(name, event)
 
-    def rename(self, old: str, new: str) -> None:
-        """Let a running child go on under another name; what is under way for the old one reaches it."""
-        child = self.children.pop(old)
-        child.rename(new)
-        # The first replica comes first, whenever it was renamed.
-        self.children = {new: child, **self.children}
-        self._renamed.pop(new, None)
-        self._renamed[old] = new
-
     def settings(self, service: str) -> Settings:
         """Return the digests of what the service's children run with, which may lag behind the file.
 
         Where they differ, as after a rolling restart that was broken off, those of the laggard count.
         """
-        wanted = self._digests(self.services[service])
+        wanted = self.services[service]
         if self._orders.is_rolling(service):
-            return wanted
-        for child in self.of(service).values():
-            if child.tree is None or child.spawned_service is None:
-                continue
-            ran = self._digests(child.spawned_service)
-            lag = {key: ran[key] for key in ran.keys() - _LIVE if ran[key] != wanted[key]}
-            if lag:
-                return {**wanted, **lag}
-        return wanted
+            return self._settings.of(wanted)
+        return self._settings.of_running(wanted, self.of(service).values())
 
     def notes_on(self, service: str) -> list[str]:
         """Return what the user must know of the service besides its states."""
@@ -175,26 +124,6 @@ class Stack:
                 child.tree.kill()
         self._follow_orders()
 
-    def missing_for(self, service: Service) -> list[str]:
-        """Return the dependencies that are not yet as the service asks."""
-        seen = {
-            name: [Seen(child.life.state, child.life.pid is not None) for child in self.of(name).values()]
-            for name in service.depends_on
-        }
-        return missing_dependencies(service.conditions, seen)
-
-    def journal_entries(self) -> list[JournalEntry]:
-        """Return what has to be swept should this process die now."""
-        return [
-            JournalEntry(name, child.tree.pid, child.tree.started_ticks, child.nonce)
-            for name, child in self.children.items()
-            if child.tree is not None
-        ]
-
-    def rank(self, service: str) -> int:
-        """How many services deep it rests on others: whoever has the highest rank is stopped first."""
-        return depth_of(service, {name: each.depends_on for name, each in self.services.items()})
-
     def remember(self) -> dict[str, Any]:
         """Return, as JSON, what is asked of the stack and is not done yet; `recall` is the inverse."""
         return {
@@ -211,23 +140,12 @@ class Stack:
         self._renamed = dict(document["renamed"])
         self._orders.recall(document["orders"])
 
-    def held_sockets(self) -> dict[str, tuple[socket.socket, ...]]:
-        """Return the listening sockets by child."""
-        return {name: child.prepared.sockets for name, child in self.children.items()}
-
-    def seats(self) -> dict[str, Seat]:
-        """Return the GPUs by child."""
-        return {
-            name: Seat(child.prepared.gpu.ids, child.life.pid, child.prepared.port)
-            for name, child in self.children.items()
-        }
-
     def _handle_all(self) -> None:
         while self._events and not self._is_over:
             self._handle(*self._events.popleft())
 
     def _handle(self, name: str, event: Event) -> None:
-        child = self.children.get(name) or self.children.get(self._renamed.get(name, ""))
+        child = self.find(name)
         if child is None:
             return
         before = child.life
@@ -237,38 +155,11 @@ class Stack:
         for effect in effects:
             child.perform(effect)
         if after.state != before.state or after.generation != before.generation:
-            self._announce(child, before, event, now)
+            self._announcer.announce(child, before, event, self.missing_for(child.service), now)
         if after != before:
             self.publisher.changed()
             self._changed()
             self._follow_orders()
-
-    def _announce(self, child: ChildRuntime, before: Child, event: Event, now: float) -> None:
-        """Say a change once: as an event for programs, as a line for people."""
-        after = child.life
-        retry_s = None if after.state != "backoff" or after.due_at is None else after.due_at - now
-        missing = self.missing_for(child.service)
-        detail = describe_change(before, after, missing, retry_s)
-        if child.diagnosis is not None and after.state in ("backoff", "failed"):
-            detail += f"; what it was doing: {child.diagnosis}"
-        self.publisher.record(
-            {
-                "revision": self.publisher.next_revision(),
-                "at": stamp(time.time()),
-                "service": child.service.name,
-                "child": child.name,
-                "from": before.state,
-                "to": after.state,
-                "cause": cause_of(event, after),
-                "reason": after.reason,
-                "detail": detail,
-                "generation": after.generation,
-                "pid": after.pid,
-                "diagnosis": child.diagnosis,
-            }
-        )
-        if after.state != "waiting" or missing:
-            self._log(f"{child.name} {after.state}: {detail}")
 
     def _follow_orders(self) -> None:
         """Ask what is due now, and let go of what has left."""
@@ -287,30 +178,9 @@ class Stack:
             self.post(name, event)
         for service in self._orders.broken_off.keys() - broken_off.keys():
             self._log(f"{service}: {self.notes_on(service)[0]}")
-        for name in list(self._leaving):
-            if self.children[name].life.state in AT_REST:
-                self._drop(name)
+        self.drop_what_has_left()
         is_over = all(
             child.life.state in AT_REST and not child.life.desired_up for child in self.children.values()
         )
         if self.is_ending and is_over and not self._events:
             self.leave()
-
-    def _digests(self, service: Service) -> Settings:
-        """Digests are taken once for each reading of a service: the status is asked for all the time."""
-        known = self._known_digests.get(id(service))
-        if known is None:
-            if len(self._known_digests) > 4 * (len(self.children) + 8):
-                self._known_digests.clear()
-            known = self._known_digests[id(service)] = (service, settings_of(service))
-        return known[1]
-
-    def _drop(self, name: str) -> None:
-        self._leaving.discard(name)
-        child = self.children.pop(name)
-        child.close()
-        for held in child.prepared.sockets:
-            with suppress(OSError):
-                held.close()
-        if not self.shown(child.service.name):
-            self.services.pop(child.service.name, None)
