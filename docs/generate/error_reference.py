@@ -26,7 +26,9 @@ def render() -> str:
         (f"`{code}`", str(exit_code), meaning) for code, (exit_code, meaning) in launcher_codes().items()
     ]
     startup = [(f"`{each.code}`", str(each.exit_code), _sentence(each)) for each in _family(StartupError)]
-    request = [(f"`{each.code}`", _sentence(each)) for each in _family(RequestError)]
+    request = [
+        (f"`{each.code}`", _sentence(each)) for each in _family(RequestError) if each is not RequestError
+    ]
     parts = [
         "# Errors",
         GENERATED,
