@@ -34,7 +34,7 @@ Settings = Mapping[str, str]
 """A digest for each key of a service; equal digests mean an equal setting."""
 
 # The supervisor itself uses these; all else is fixed when a child is spawned.
-LIVE_KEYS = frozenset({"depends_on", "health", "limits", "logs", "restart", "stop"})
+LIVE_KEYS = frozenset({"depends_on", "health", "limits", "logs", "restart", "stop", "while_starting"})
 
 
 @dataclass(frozen=True)

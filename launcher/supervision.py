@@ -204,6 +204,8 @@ class Supervisor:
         self._around.diagnostician.close()
         self._gpus.close()
         if self._is_leaving:
+            for child in self._stack.children.values():
+                child.leave_door()
             self._continuity.write()
             self._parent.tell("reload")
             # What is not given back is what the next supervisor goes on with.

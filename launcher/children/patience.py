@@ -14,12 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["LATE_S", "FairTimer", "starved_s"]
+__all__ = ["CHANCE_S", "LATE_S", "FairTimer", "starved_s"]
 
 LATE_S = 0.25
 """A loop that comes so much later than it was due has been held up."""
+CHANCE_S = 5.0
+"""What is left of a limit, at least, after a time in which nobody could be heard."""
 _TICK_S = 1.0
-_CHANCE_S = 5.0
 _EXTENSIONS = 8
 _WORTH_S = 0.05
 
@@ -74,7 +75,7 @@ class FairTimer:
         late_s = self._loop.time() - self._due_at
         if late_s > LATE_S and self._extensions_left:
             self._extensions_left -= 1
-            self._left_s = max(self._left_s, min(self._delay_s, _CHANCE_S))
+            self._left_s = max(self._left_s, min(self._delay_s, CHANCE_S))
         else:
             self._left_s -= min(self._left_s, _TICK_S)
             if self._left_s <= 0:

@@ -122,17 +122,19 @@ class Prober:
     async def run(self) -> None:
         """Ask until cancelled, then give back what the probe holds."""
         loop = asyncio.get_running_loop()
+        due_at = loop.time()
         try:
             while True:
                 self._kicked.clear()
                 asked_at = loop.time()
-                await self._ask_once(asked_at)
+                await self._ask_once(asked_at, max(0.0, asked_at - due_at))
                 period_s = self._period_s if self._was_well else min(self._period_s, _STARTING_PERIOD_S)
-                await self._pause(asked_at + period_s - loop.time())
+                due_at = max(asked_at + period_s, loop.time())
+                await self._pause(due_at - loop.time())
         finally:
             await self._probe.close()
 
-    async def _ask_once(self, asked_at: float) -> None:
+    async def _ask_once(self, asked_at: float, late_s: float) -> None:
         with LagMeter(self._timeout_s / _TICKS_PER_TIMEOUT) as lag:
             try:
                 async with asyncio.timeout(self._timeout_s):
@@ -141,7 +143,8 @@ class Prober:
                 answer = Failing(f"did not answer within {self._timeout_s:g} s")
         if isinstance(answer, Loading) and self._was_well:
             answer = Failing(f"was ready and says that it is in phase {answer.phase or 'loading'}")
-        if isinstance(answer, Failing) and lag.worst_s > self._timeout_s / 4:
+        # A hold-up before the question counts too: what the child tells by itself could not be heard.
+        if isinstance(answer, Failing) and max(lag.worst_s, late_s) > self._timeout_s / 4:
             self.ignored += 1
             return
         self._was_well = self._was_well or isinstance(answer, Well)

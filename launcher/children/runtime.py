@@ -25,6 +25,8 @@ from launcher.children.parent import Born
 from launcher.children.patience import FairTimer, starved_s
 from launcher.children.probe import build_probe, probe_limit_s
 from launcher.children.senses import Senses
+from launcher.children.stand_in import StandIn
+from launcher.children.stand_in_reply import Situation
 from launcher.children.surroundings import Surroundings
 from launcher.children.usage import Usage
 from launcher.lifecycle_values import (
@@ -58,6 +60,8 @@ __all__ = ["ChildRuntime"]
 
 _ENDING_KINDS = frozenset({"startup", "diagnosis", "grace"})
 """Timers at which a child is signalled: they are fair to it."""
+_ACCEPTING = frozenset({"starting", "ready", "unhealthy"})
+"""States in which the child has, or may have at any moment, its listening sockets for itself."""
 
 
 @dataclass
@@ -88,6 +92,7 @@ class ChildRuntime:
         self.gpu = ChildGpu(self.around.gpus)
         self.exits = Exits(self)
         self._timer = FairTimer()
+        self._stand_in = StandIn(self._situation)
 
     @property
     def name(self) -> str:
@@ -96,6 +101,8 @@ class ChildRuntime:
 
     def perform(self, effect: Effect) -> None:
         """Do what the lifecycle asks for; never waits."""
+        # Before the spawn: what the child can accept must not be accepted here.
+        self.mind_door()
         match effect:
             case Spawn(generation):
                 self.around.tasks.create_task(self._spawn(generation), name=f"spawn {self.name}")
@@ -118,6 +125,28 @@ class ChildRuntime:
         """Tell the lifecycle of something."""
         self.around.post(self.name, event)
 
+    def mind_door(self) -> None:
+        """Answer clients in the child's place while it cannot, where its settings say so."""
+        # Settings that a supervisor before the key was known has written down do not have it.
+        choice = getattr(self.service, "while_starting", "wait")
+        is_needed = choice == "answer" and self.life.state not in _ACCEPTING
+        self._stand_in.serve(self.prepared.sockets if is_needed else ())
+
+    def leave_door(self) -> None:
+        """Accept nobody any more, and answer at once whoever waits for an answer."""
+        self._stand_in.close()
+
+    def configure(self, service: Service, prepared: PreparedChild) -> None:
+        """Take over new settings, which hold from the next spawn on; sockets that are given up are closed."""
+        given_up = [held for held in self.prepared.sockets if held not in prepared.sockets]
+        if given_up:
+            self._stand_in.serve(())
+        self.service, self.prepared = service, prepared
+        self.mind_door()
+        for held in given_up:
+            held.close()
+        self.log.configure(service.logs.max_size_bytes, service.logs.backups)
+
     def rename(self, name: str) -> None:
         """Go on under another name, log included; the running process keeps the name that it was told."""
         self.prepared = replace(self.prepared, name=name)
@@ -127,6 +156,7 @@ class ChildRuntime:
     def close(self) -> None:
         """Give back what outlives the generations; the child must be at rest."""
         self._timer.cancel()
+        self.leave_door()
         self.senses.stop_probe()
         if self.notify is not None:
             self.notify.close()
@@ -249,6 +279,12 @@ class ChildRuntime:
             self._timer.start_fair(delay_s, fire, self._starved_s if kind == "startup" else lambda: 0.0)
         else:
             self._timer.start(delay_s, fire)
+
+    def _situation(self) -> Situation:
+        life = self.life
+        is_timed = life.state == "backoff" and life.due_at is not None
+        retry_s = life.due_at - asyncio.get_running_loop().time() if is_timed and life.due_at else None
+        return Situation(self.service.name, life.state, life.desired_up, retry_s)
 
     def _starved_s(self) -> float:
         return 0.0 if self.tree is None else starved_s(self.tree.pid)

@@ -145,6 +145,13 @@ def _check_values(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
         yield draft.problem("needs 'port', or there is no socket to hand down", "inherit_sockets")
 
 
+def _check_while_starting(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    is_held = keys.server is not None if keys.inherit_sockets is None else keys.inherit_sockets
+    if keys.while_starting == "answer" and not is_held and _is_own(draft, "while_starting"):
+        text = "needs a socket that the launcher holds; add  inherit_sockets: true  or leave it out"
+        yield draft.problem_at_key(text, "while_starting")
+
+
 def _check_backoff(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
     backoff = keys.restart.backoff
     if backoff.max_s < backoff.initial_s:
@@ -159,6 +166,11 @@ def _check_host(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
         yield draft.problem(text, "host")
 
 
+def _is_own(draft: Draft, key: str) -> bool:
+    """Whether the service itself says so, and not `defaults`."""
+    return locate(draft.tree, (key,), draft.path).path[:1] != ("defaults",)
+
+
 def _is_written(draft: Draft, *location: str) -> bool:
     return len(locate(draft.tree, location, ()).path) == len(location)
 
@@ -169,6 +181,7 @@ _CHECKS: tuple[tuple[Callable[[Draft, ServiceKeys], Iterator[YamlProblem]], froz
     (_check_health, frozenset({"port", "server", "health"})),
     (_check_canary, frozenset({"server", "health"})),
     (_check_values, frozenset({"command", "options", "vram", "gpu", "inherit_sockets", "port", "server"})),
+    (_check_while_starting, frozenset({"server", "inherit_sockets", "while_starting"})),
     (_check_backoff, frozenset({"restart"})),
     (_check_host, frozenset({"server", "host", "options"})),
 )

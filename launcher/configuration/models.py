@@ -235,6 +235,10 @@ class ServiceKeys(_Model):
         None,
         description="Whether the launcher listens and hands the socket down. Default: only built-in servers.",
     )
+    while_starting: Literal["wait", "answer"] = Field(
+        "wait",
+        description="What clients get while no process listens: they wait, or 503 with the time to retry.",
+    )
     gpu: GpuValue = Field(
         default_factory=AutoGpu, description="auto, none, an index, a GPU-… or MIG-… identifier, or a list."
     )

@@ -113,12 +113,10 @@ class Installer:
             return self._stack.adopt(self._make_runtime(reserved))
         if replaces:
             self._installed.add(name)
-            _close_all(held for held in child.prepared.sockets if held not in reserved.sockets)
-            child.prepared = reserved
+            child.configure(service, reserved)
         else:
-            child.prepared = replace(child.prepared, service=service, replica=reserved.replica)
-        child.service = service
-        child.log.configure(service.logs.max_size_bytes, service.logs.backups)
+            kept = replace(child.prepared, service=service, replica=reserved.replica)
+            child.configure(service, kept)
         self._stack.post(name, RulesChanged(rules_of(service)))
         return self._stack.adopt(child)
 

@@ -17,6 +17,7 @@ from typing import Any
 from launcher.children.exits import LastExit
 from launcher.children.handover import HandedProcess, Handover
 from launcher.children.parent import Parent
+from launcher.children.patience import CHANCE_S
 from launcher.children.runtime import ChildRuntime
 from launcher.lifecycle_moves import spawn
 from launcher.lifecycle_values import Child, SetTimer, Spawn, StartRequested
@@ -102,7 +103,6 @@ class Takeover:
         self._catch_up(child)
         life = child.life
         process = self._process_of(child)
-        now = asyncio.get_running_loop().time()
         if life.pid is None and not life.spawning:
             if process is not None:
                 # Its end was written down, and only the last word to the guardian was not said.
@@ -114,8 +114,8 @@ class Takeover:
         else:
             self._lost(child)
             return False
-        if child.life.timer is not None and child.life.due_at is not None:
-            child.perform(SetTimer(child.life.timer, max(0.0, child.life.due_at - now)))
+        _set_timer(child)
+        child.mind_door()
         return process is not None
 
     def _process_of(self, child: ChildRuntime) -> HandedProcess | None:
@@ -146,6 +146,17 @@ class Takeover:
         child.life = replace(gone, charge=None, timer=None, due_at=None, reason=None)
         if child.life.desired_up:
             self._stack.post(child.name, StartRequested())
+
+
+def _set_timer(child: ChildRuntime) -> None:
+    """Go on with what is left of its time; a start that nobody watched meanwhile gets a chance to be seen."""
+    life = child.life
+    if life.timer is None or life.due_at is None:
+        return
+    left_s = max(0.0, life.due_at - asyncio.get_running_loop().time())
+    if life.timer == "startup":
+        left_s = max(left_s, min(CHANCE_S, life.rules.startup_budget_s))
+    child.perform(SetTimer(life.timer, left_s))
 
 
 def _recall_facts(child: ChildRuntime, facts: Document) -> None:

@@ -35,6 +35,8 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         ("command: [x], options: {a: 1}", "built-in servers only"),
         ("command: [x], gpu: none, vram: 1GB", "no meaning with 'gpu: none'"),
         ("command: [x], inherit_sockets: true", "no socket to hand down"),
+        ("command: [x], port: 1, while_starting: answer", "add  inherit_sockets: true"),
+        ("server: memory, inherit_sockets: false, while_starting: answer", "add  inherit_sockets: true"),
         ("command: [x], restart: {backoff: {max: 1ms}}", "shorter than the first"),
         ("server: memory, host: 0.0.0.0", "set a token"),
         ("command: [x], depends_on: {a: ready}", "cannot depend on itself"),
@@ -58,6 +60,8 @@ def test_one_service_that_contradicts_itself(tmp_path: Path, keys: str, message:
         "command: [x], health: {notify: true}",
         "server: memory, host: 0.0.0.0, options: {token_file: t}",
         "server: memory, host: '::1'",
+        "server: memory, while_starting: answer",
+        "command: [x], port: 1, inherit_sockets: true, while_starting: answer",
         "command: [x], restart: {backoff: {initial: 1s, max: 1s}}",
     ],
 )
@@ -147,3 +151,9 @@ def test_checks_go_on_beside_a_refused_key(tmp_path: Path) -> None:
         "services.a.stop.grace",
         "services.a.depends_on.zz",
     ]
+
+
+def test_defaults_may_ask_for_answers_where_some_sockets_are_not_held(tmp_path: Path) -> None:
+    """`defaults: {while_starting: answer}` holds for those services that it can hold for."""
+    services = "services:\n  a: {command: [x], port: 1}\n  b: {server: memory}\n"
+    assert problems(tmp_path, f"defaults: {{while_starting: answer}}\n{services}") == []
