@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "stop": "Stop services and keep them stopped.",
     "restart": "Restart services with the settings that the file holds now.",
     "scale": "Change how many replicas of a service run.",
+    "reload": "Read the file again, or replace the supervisor and leave the services alone.",
     "dashboard": "Open the live dashboard on a running stack.",
     "wait": "Wait until services are ready, or stopped.",
     "events": "Show state changes, one a line.",

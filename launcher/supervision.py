@@ -40,6 +40,7 @@ from launcher.running.signals import Signals
 from launcher.running.stack import Stack
 from launcher.running.status_view import view_plan, view_stack
 from launcher.running.succession import become_guardian
+from launcher.running.successor import check_successor
 from launcher.running.takeover import Takeover
 from launcher.running.voice import Report, log_line
 from launcher.snapshot import StatusDocument
@@ -88,14 +89,19 @@ class Supervisor:
             gpus=self._gpus,
         )
         ask = partial(ask_planner, self._parent)
-        metrics = StackMetrics(self._stack)
-        self._metrics_port = MetricsPort(lambda: metrics.render(self.status()))
+        self._metrics = StackMetrics(self._stack)
+        self._metrics_port = MetricsPort(self._render_metrics)
         self._reconciler = Reconciler(
             self._stack, inherited.config_path, ask, self._make_new, self._metrics_port
         )
         self._signals = Signals(self._stack, self._reconciler, tasks, log_line)
         self._continuity = Continuity(
-            self._parent, self._stack, self._reconciler, inherited.paths.journal, log_line
+            self._parent,
+            self._stack,
+            self._reconciler,
+            inherited.paths.journal,
+            log_line,
+            self._metrics.remember,
         )
         commands = Commands(
             self._stack,
@@ -110,7 +116,7 @@ class Supervisor:
             commands,
             self._publisher,
             self.status,
-            lambda: metrics.render(self.status()),
+            self._render_metrics,
             self._sampler.wake,
         )
 
@@ -142,6 +148,8 @@ class Supervisor:
         handover = self._inherited.handover
         takeover = Takeover(handover, self._parent, self._stack, self._reconciler, self._make_runtime)
         count = takeover.restore(state)
+        if "metrics" in state:
+            self._metrics.recall(state["metrics"])
         try:
             await self._metrics_port.listen_on(self._reconciler.agreed.metrics_port, None)
         except LauncherError as error:
@@ -162,6 +170,9 @@ class Supervisor:
             started_at=self._started_at,
             notes=self._notes,
         )
+
+    def _render_metrics(self) -> str:
+        return self._metrics.render(self.status())
 
     def _make_new(self, prepared: PreparedChild) -> ChildRuntime:
         self._slots += 1
@@ -191,10 +202,14 @@ class Supervisor:
     def _end_once(self) -> None:
         self._signals.end_once()
 
-    def _reload_self(self) -> None:
-        log_line("another supervisor takes over, as asked")
+    async def _reload_self(self) -> str:
+        version = await check_successor(self._parent)
+        await self._reconciler.wait_idle()
+        log_line(f"another supervisor takes over, as asked: version {version}")
         self._is_leaving = True
-        self._stack.leave()
+        # The reply to whoever asked goes out first.
+        self._loop.call_soon(self._stack.leave)
+        return version
 
     async def _end(self) -> None:
         """Give everything back; all children are at rest, or another supervisor takes them over."""

@@ -24,6 +24,7 @@ DOCUMENTS: Mapping[str, tuple[Any, str]] = {
     "lucid.status": (snapshot.StatusDocument, "`status --json`, `GET /status` of the control socket"),
     "lucid.up": (documents.UpReport, "`up -d --json`, `up --wait --json`"),
     "lucid.action": (documents.ActionReport, "`start`, `stop`, `restart`, `scale`, `wait`, `down`"),
+    "lucid.reload": (documents.ReloadReport, "`reload --json`, `reload --self --json`"),
     "lucid.plan": (documents.PlanReport, "`plan --json`, `up --dry-run --json`"),
     "lucid.doctor": (documents.DoctorReport, "`doctor --json`"),
     "lucid.selftest": (documents.SelftestReport, "`selftest --json`"),

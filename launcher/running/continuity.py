@@ -34,9 +34,16 @@ class Continuity:
     """Writes the journal and keeps the guardian's store in step; lives on the loop's thread."""
 
     def __init__(
-        self, parent: Parent, stack: Stack, reconciler: Reconciler, path: Path, log: Callable[[str], None]
+        self,
+        parent: Parent,
+        stack: Stack,
+        reconciler: Reconciler,
+        path: Path,
+        log: Callable[[str], None],
+        counted: Callable[[], dict[str, Any]],
     ) -> None:
-        """Write to `path`; what cannot be written is said through `log`."""
+        """Write to `path`; what cannot be written is said through `log`. `counted` returns the totals."""
+        self._counted = counted
         self._parent = parent
         self._stack = stack
         self._reconciler = reconciler
@@ -87,6 +94,7 @@ class Continuity:
             "services": {name: to_json(service) for name, service in self._stack.services.items()},
             "children": [_child_document(child) for child in self._stack.children.values()],
             "stack": self._stack.remember(),
+            "metrics": self._counted(),
             "revision": publisher.revision,
             "events": publisher.events_since(0)[-_EVENTS_WRITTEN:],
         }
@@ -111,6 +119,7 @@ def _facts_document(child: ChildRuntime) -> dict[str, Any]:
     return {
         "nonce": child.nonce,
         "exits_total": child.exits.total,
+        "log_lines_dropped": child.log.dropped,
         "spawned_at": child.spawned_at,
         "diagnosis": child.diagnosis,
         "told": asdict(child.senses.told),

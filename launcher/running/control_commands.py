@@ -49,10 +49,10 @@ class Commands:
         publisher: Publisher,
         status: Callable[[], StatusDocument],
         end_within: Callable[[float | None], None],
-        reload_self: Callable[[], None],
+        reload_self: Callable[[], Awaitable[str]],
     ) -> None:
         """`end_within` begins the orderly end, with an optional limit in seconds after which it is forced;
-        `reload_self` lets another supervisor take over.
+        `reload_self` lets another supervisor take over, and returns the version of that.
         """
         self._stack = stack
         self._reconciler = reconciler
@@ -128,8 +128,8 @@ class Commands:
         return {"accepted": True}
 
     async def _reload_self(self, data: Mapping[str, Any]) -> Payload:
-        self._reload()
-        return {"accepted": True, "pid": os.getpid()}
+        version = await self._reload()
+        return {"accepted": True, "pid": os.getpid(), "version": version}
 
     async def _events(self, data: Mapping[str, Any]) -> Payload:
         since = data.get("since", 0)

@@ -1,63 +1,21 @@
 """What the supervisor counts about its children: restarts by cause, time to ready, time not ready, probes.
 
-Decides the names of the metrics and when a child counts as down: from the moment it was ready and is not, as
-long as it is wanted. Learns of changes by the events alone, and of all else from the status document.
+Decides the names of the metrics. Learns of changes by the events alone, and of all else from the status
+document; how events are counted is `tallies`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from launcher.exposition import Family, Histogram, render
+from launcher.exposition import Family, render
 from launcher.running.stack import Stack
+from launcher.running.tallies import Tally, recall_histogram, remember_histogram
 from launcher.snapshot import STATES, ChildDocument, EventDocument, StatusDocument
 
 __all__ = ["StackMetrics"]
-
-_READY_BOUNDS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-_RUNNING = frozenset({"starting", "ready", "unhealthy"})
-
-
-@dataclass
-class _Record:
-    """What is counted of one child; moments are of the loop's clock."""
-
-    service: str
-    restarts: Counter[str] = field(default_factory=Counter)
-    ended_by: str | None = None
-    started_at: float | None = None
-    to_ready: Histogram = field(default_factory=lambda: Histogram(_READY_BOUNDS_S))
-    down_since: float | None = None
-    down_s: float = 0.0
-
-    def take(self, event: EventDocument, now: float) -> None:
-        """Take one change of state."""
-        before, after = event["from"], event["to"]
-        if before in _RUNNING and after not in _RUNNING:
-            self.ended_by = event["cause"]
-        if before == "ready" and after != "ready":
-            self.down_since = now
-        if after == "starting":
-            self.restarts.update([self.ended_by] if self.ended_by else [])
-            self.ended_by, self.started_at = None, now
-        elif after == "ready":
-            if self.started_at is not None:
-                self.to_ready.observe(now - self.started_at)
-            self.started_at = None
-            self._up_again(now)
-        elif after == "stopped":
-            self.ended_by = None
-            self._up_again(now)
-
-    def downtime_s(self, now: float) -> float:
-        """Seconds not ready so far, a stretch that lasts included."""
-        return self.down_s + (0.0 if self.down_since is None else now - self.down_since)
-
-    def _up_again(self, now: float) -> None:
-        self.down_s, self.down_since = self.downtime_s(now), None
 
 
 class StackMetrics:
@@ -66,7 +24,7 @@ class StackMetrics:
     def __init__(self, stack: Stack) -> None:
         """Count the events of `stack` from now on."""
         self._stack = stack
-        self._records: dict[str, _Record] = {}
+        self._tallies: dict[str, Tally] = {}
         self._loop = asyncio.get_running_loop()
         stack.publisher.listen(self._take)
 
@@ -74,9 +32,26 @@ class StackMetrics:
         """Return all metrics in Prometheus text format; `document` is the status as of now."""
         return render([*self._counted(), *_of_children(document), *self._of_probes(), *_of_machine(document)])
 
+    def remember(self) -> dict[str, Any]:
+        """Return all that is counted, as JSON; `recall` is the inverse."""
+        return {
+            "children": {name: tally.remember() for name, tally in self._tallies.items()},
+            "probes": {
+                name: remember_histogram(child.senses.probe_latency)
+                for name, child in self._stack.children.items()
+            },
+        }
+
+    def recall(self, document: Mapping[str, Any]) -> None:
+        """Go on from what another process has counted; the children are here already."""
+        self._tallies = {name: Tally.recall(each) for name, each in document["children"].items()}
+        for name, each in document["probes"].items():
+            if name in self._stack.children:
+                recall_histogram(self._stack.children[name].senses.probe_latency, each)
+
     def _take(self, event: EventDocument) -> None:
-        record = self._records.setdefault(event["child"], _Record(event["service"]))
-        record.take(event, self._loop.time())
+        tally = self._tallies.setdefault(event["child"], Tally(event["service"]))
+        tally.take(event, self._loop.time())
 
     def _counted(self) -> Iterator[Family]:
         restarts = Family(
@@ -84,12 +59,12 @@ class StackMetrics:
         )
         to_ready = Family("lucid_child_ready_seconds", "histogram", "From the spawn to ready")
         downtime = Family("lucid_child_downtime_seconds_total", "counter", "Time wanted and not ready")
-        for child, record in self._records.items():
-            labels = {"service": record.service, "child": child}
-            for cause, count in record.restarts.items():
+        for child, tally in self._tallies.items():
+            labels = {"service": tally.service, "child": child}
+            for cause, count in tally.restarts.items():
                 restarts.add({**labels, "cause": cause}, count)
-            to_ready.add_histogram(labels, record.to_ready)
-            downtime.add(labels, record.downtime_s(self._loop.time()))
+            to_ready.add_histogram(labels, tally.to_ready)
+            downtime.add(labels, tally.downtime_s(self._loop.time()))
         yield from (restarts, to_ready, downtime)
 
     def _of_probes(self) -> Iterator[Family]:

@@ -98,6 +98,11 @@ class Reconciler:
             self.agreed.scaled[name] = replicas
             return self._carry_out(plan, True, set()), list(plan.notes)
 
+    async def wait_idle(self) -> None:
+        """Return when nothing is being carried out."""
+        async with self._lock:
+            return
+
     async def _move_metrics(self, plan: FilePlan) -> None:
         """The last thing that can fail: a port that is taken leaves everything as it was."""
         try:

@@ -161,6 +161,7 @@ def _set_timer(child: ChildRuntime) -> None:
 
 def _recall_facts(child: ChildRuntime, facts: Document) -> None:
     child.nonce = facts["nonce"]
+    child.log.dropped = facts.get("log_lines_dropped", 0)
     child.exits.total, child.spawned_at = facts["exits_total"], facts["spawned_at"]
     child.diagnosis = facts["diagnosis"]
     child.senses.begin(child.life.generation)

@@ -17,6 +17,7 @@ __all__ = [
     "InitReport",
     "LogRecord",
     "PlanReport",
+    "ReloadReport",
     "SelftestReport",
     "UpReport",
 ]
@@ -56,6 +57,33 @@ class UpReport(TypedDict):
     actions: list[Change]
     notes: list[str]
     services: dict[str, Place]
+
+
+class SupervisorIdentity(TypedDict):
+    """One supervisor process."""
+
+    pid: int
+    version: str
+
+
+class Replacement(TypedDict):
+    """How one supervisor took over from another: `took_s` is how long none answered, `children` how many
+    processes went on untouched.
+    """
+
+    before: SupervisorIdentity
+    after: SupervisorIdentity
+    took_s: float
+    children: int
+
+
+class ReloadReport(TypedDict):
+    """reload: what was changed to follow the file; with --self, `replaced` instead."""
+
+    schema: Literal["lucid.reload/1"]
+    replaced: Replacement | None
+    actions: list[Change]
+    notes: list[str]
 
 
 class PlannedChild(TypedDict):

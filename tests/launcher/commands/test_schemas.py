@@ -46,6 +46,7 @@ def test_without_a_stack(project: Path, run: Run, name: str, argv: tuple[str, ..
         ("lucid.up", ("up", "-d")),
         ("lucid.up", ("up", "--wait")),
         ("lucid.action", ("stop", "memory")),
+        ("lucid.reload", ("reload",)),
         ("lucid.error", ("stop", "memroy")),
     ],
 )
