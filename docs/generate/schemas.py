@@ -28,6 +28,7 @@ DOCUMENTS: Mapping[str, tuple[Any, str]] = {
     "lucid.plan": (documents.PlanReport, "`plan --json`, `up --dry-run --json`"),
     "lucid.doctor": (documents.DoctorReport, "`doctor --json`"),
     "lucid.selftest": (documents.SelftestReport, "`selftest --json`"),
+    "lucid.call": (documents.CallReport, "`call --count N --json`"),
     "lucid.config": (documents.ConfigReport, "`config show --json`"),
     "lucid.check": (documents.CheckReport, "`config check --json`"),
     "lucid.init": (documents.InitReport, "`init --json`"),

@@ -38,13 +38,38 @@ class Duration(click.ParamType[float]):
 DURATION = Duration()
 
 
-def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """The services of the running stack that begin like `incomplete`; none when the stack does not answer."""
+def read_when(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    """A moment from `10m` (ago), `1h30m` or ISO 8601, as the stamp that logs and events carry; else ""."""
+    from datetime import UTC, datetime
+
+    from launcher.logs.records import parse_when
+
     try:
-        names = fetch_status(_invocation(ctx).config_path(), COMPLETION_TIMEOUT_S)["services"]
+        return "" if value is None else parse_when(value, datetime.now(UTC))
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+def complete_services(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The services that begin like `incomplete`: of the running stack, else of the file; none of a broken
+    one.
+    """
+    try:
+        path = _invocation(ctx).config_path()
+        names = _services(path)
     except LauncherError:
         return []
     return [name for name in names if name.startswith(incomplete)]
+
+
+def _services(path: Path) -> list[str]:
+    """Asking the stack is much quicker than reading the file, which takes the models of its keys."""
+    try:
+        return list(fetch_status(path, COMPLETION_TIMEOUT_S)["services"])
+    except LauncherError:
+        from launcher.config import load_config
+
+        return list(load_config(path, os.environ).services)
 
 
 def complete_logged(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -1,23 +1,36 @@
-"""`lucid-launch call`: one request over the real WebSocket, the reply as JSON, and where the time went."""
+"""`lucid-launch call`: a request over the real WebSocket, the reply as JSON, and where the time went.
+
+With `--count` the same request many times on one connection, and how the times are spread.
+"""
 
 import json
 import re
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from launcher.commands.arguments import DURATION, complete_services
-from launcher.commands.server_connection import REPLY_TIMEOUT_S, Answer, door_of, open_server
+from launcher.commands.call_statistics import SCHEMA, Measured, statistics_lines, statistics_report
+from launcher.commands.server_connection import (
+    REPLY_TIMEOUT_S,
+    Answer,
+    Door,
+    ServerConnection,
+    door_of,
+    open_server,
+)
 from launcher.commands.status import check_services
 from launcher.control_client import fetch_status
 from launcher.invocation import Invocation
+from launcher.terminal.sanitize import clean
 
 # A vector is data for programs; on a terminal its first numbers tell enough.
 SHOWN_NUMBERS = 6
 # A list of nothing but numbers as json.dumps indents it; the line breaks cannot be inside of a string.
-_NUMBERS = re.compile(r"\[\n\s+((?:[-+.\deE]+,\n\s+)*[-+.\deE]+)\n\s*\]")
+_NUMBERS = re.compile(r"\[\n\s+((?:[-+.\deE]+,\n\s+)*(?:[-+.\deE]+|\"\.\.\. \d+ numbers\"))\n\s*\]")
 
 
 @click.command(short_help="Send one request to a server and show the reply.")
@@ -28,10 +41,15 @@ _NUMBERS = re.compile(r"\[\n\s+((?:[-+.\deE]+,\n\s+)*[-+.\deE]+)\n\s*\]")
 @click.option(
     "--timeout", type=DURATION, metavar="T", default=REPLY_TIMEOUT_S, help="Wait at most this long."
 )
+@click.option(
+    "--count", type=click.IntRange(1), metavar="N", help="Send it N times, and show how the times are spread."
+)
+@click.option("--json", "as_json", is_flag=True, help=f"With --count: one document, schema {SCHEMA}.")
 @click.pass_obj
 def command(
-    invocation: Invocation, service: str, kind: str, words: tuple[str, ...], raw: bool, timeout: float
-) -> int:
+    invocation: Invocation, service: str, kind: str, words: tuple[str, ...], raw: bool, timeout: float,
+    count: int | None, as_json: bool,
+) -> int:  # fmt: skip
     """Send one request over the WebSocket and show the reply and the time it took.
 
     Values are JSON where they can be (count=5, tags=["a"]), text otherwise. A single JSON object, or `-`
@@ -42,11 +60,42 @@ def command(
     check_services(document, [service])
     door = door_of(invocation, document, service)
     request = {"type": kind, "data": request_data(words)}
+    if count is not None:
+        return _many(invocation, door, Measured(service, kind, 0.0), request, count, timeout, as_json)
     with open_server(door) as connection:
         answer = connection.ask(request, timeout)
-        invocation.output.data(reply_text(answer.reply, full=raw, terminal=sys.stdout.isatty()))
+        invocation.output.data(
+            reply_text(answer.reply, full=raw, terminal=sys.stdout.isatty() and not as_json)
+        )
         invocation.output.note(time_split(connection.connect_ms, answer))
     return 0 if answer.reply.get("status") == "success" else 1
+
+
+def _many(
+    invocation: Invocation, door: Door, measured: Measured, request: Mapping[str, Any], count: int,
+    timeout_s: float, as_json: bool,
+) -> int:  # fmt: skip
+    """Ask `count` times and show the statistics; exit code 1 when any call was refused."""
+    with open_server(door) as connection:
+        measured.connect_ms = connection.connect_ms
+        began = time.perf_counter()
+        for _ in range(count):
+            answer = connection.ask(request, timeout_s)
+            measured.add(answer.reply, answer.took_ms)
+        measured.elapsed_s = time.perf_counter() - began
+        measured.stages = _stages(connection)
+    if as_json:
+        invocation.output.data(json.dumps(statistics_report(measured), indent=2))
+    else:
+        invocation.output.data("\n".join(map(clean, statistics_lines(measured))))
+    return 1 if measured.refusals else 0
+
+
+def _stages(connection: ServerConnection) -> Mapping[str, Any]:
+    """Where the server itself says that its time went; empty for one that tells nothing."""
+    stats = connection.ask({"type": "stats"}).reply.get("stats")
+    told = stats.get("latency_ms") if isinstance(stats, Mapping) else None
+    return told if isinstance(told, Mapping) else {}
 
 
 def request_data(words: tuple[str, ...]) -> dict[str, Any]:
@@ -100,7 +149,7 @@ def _shortened(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     if len(value) > SHOWN_NUMBERS and all(isinstance(each, int | float) for each in value):
-        return [*value[:SHOWN_NUMBERS], f"… {len(value)} numbers"]
+        return [*value[:SHOWN_NUMBERS], f"... {len(value)} numbers"]
     return [_shortened(each) for each in value]
 
 

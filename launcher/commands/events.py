@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from launcher.commands.arguments import read_when
 from launcher.control_client import connect
 from launcher.invocation import Invocation
 from launcher.terminal.event_lines import event_line
@@ -17,15 +18,16 @@ from launcher.terminal.event_lines import event_line
 @click.option(
     "-f", "--follow", is_flag=True, help="Go on with what comes until Ctrl-C or the end of the stack."
 )
+@click.option("--since", callback=read_when, metavar="T", help="From this time on: 10m, 1h30m, or ISO 8601.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
-def command(invocation: Invocation, follow: bool, as_json: bool) -> int:
+def command(invocation: Invocation, follow: bool, since: str, as_json: bool) -> int:
     """Show state changes, oldest first."""
-    asyncio.run(_events(invocation, follow, as_json))
+    asyncio.run(_events(invocation, follow, since, as_json))
     return 0
 
 
-async def _events(invocation: Invocation, follow: bool, as_json: bool) -> None:
+async def _events(invocation: Invocation, follow: bool, since: str, as_json: bool) -> None:
     """Print what is remembered, then what comes."""
     async with connect(invocation.config_path()) as control:
         if follow:
@@ -33,7 +35,8 @@ async def _events(invocation: Invocation, follow: bool, as_json: bool) -> None:
             await control.request("subscribe", events=True)
         last_revision = -1
         for event in (await control.request("events"))["events"]:
-            _show(invocation, event, as_json)
+            if str(event.get("at", "")) >= since:  # stamps of one form sort as they are
+                _show(invocation, event, as_json)
             last_revision = max(last_revision, int(event.get("revision", -1)))
         if not follow:
             return

@@ -6,12 +6,11 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from launcher.commands.arguments import complete_logged, services_argument
+from launcher.commands.arguments import complete_logged, read_when, services_argument
 from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService, NotRunning
 from launcher.invocation import Invocation
@@ -23,7 +22,7 @@ from launcher.logs.reader import (
     read_previous_generation,
     services_in,
 )
-from launcher.logs.records import LogFilter, LogLine, parse_when, smart_case
+from launcher.logs.records import LogFilter, LogLine, smart_case
 from launcher.terminal.log_text import LineFormat
 
 
@@ -46,20 +45,12 @@ def _pattern(ctx: click.Context, param: click.Parameter, value: str | None) -> r
         raise click.BadParameter(f"not a regular expression: {error}", ctx, param) from None
 
 
-def _when(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
-    """The stamp of `--since` and `--until`."""
-    try:
-        return "" if value is None else parse_when(value, datetime.now(UTC))
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
-
-
 @click.command(short_help="Show the output of all services.")
 @services_argument(complete=complete_logged)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, across restarts, until Ctrl-C.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Only the last N lines. With -f: 100.")
-@click.option("--since", callback=_when, metavar="T", help="From this time on: 10m, 1h30m, or ISO 8601.")
-@click.option("--until", callback=_when, metavar="T", help="Up to this time.")
+@click.option("--since", callback=read_when, metavar="T", help="From this time on: 10m, 1h30m, or ISO 8601.")
+@click.option("--until", callback=read_when, metavar="T", help="Up to this time.")
 @click.option(
     "-g",
     "--grep",

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict
 
 __all__ = [
     "ActionReport",
+    "CallReport",
     "CheckReport",
     "ConfigReport",
     "DoctorReport",
@@ -125,6 +126,32 @@ class DoctorReport(TypedDict):
     schema: Literal["lucid.doctor/1"]
     ok: bool
     checks: list[Finding]
+
+
+class Spread(TypedDict):
+    """How the times of many calls are spread, in milliseconds."""
+
+    min: float
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+
+class CallReport(TypedDict):
+    """call --count: `errors` counts refusals by code, `server_ms` is the server's own last minute."""
+
+    schema: Literal["lucid.call/1"]
+    service: str
+    type: str
+    count: int
+    errors: dict[str, int]
+    elapsed_s: float
+    per_second: float | None
+    connect_ms: float
+    reply_ms: Spread
+    server_ms: dict[str, dict[str, float] | None]
 
 
 class SelftestCheck(TypedDict):

@@ -7,6 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.launcher.commands.conftest import Run
+from tests.launcher.commands.server_double import ServerDouble
 from tests.launcher.control_double import ControlDouble, all_ready
 from tests.strict_schema import SCHEMAS, problems
 
@@ -56,6 +57,18 @@ def test_with_a_stack(control: ControlDouble, run: Run, name: str, argv: tuple[s
     action = {"service": "memory", "action": "keep", "reason": "nothing changed"}
     control.answers["up"] = lambda data: {"actions": [action], "notes": []}
     assert problems(name, json.loads(run(*argv, "--json").out)) == []
+
+
+def test_call_statistics(control: ControlDouble, run: Run) -> None:
+    """`call --count` on a server that tells its own times."""
+    server = ServerDouble()
+    try:
+        control.document = all_ready()
+        control.document["services"]["inference"]["url"] = server.url
+        document = json.loads(run("call", "inference", "stats", "--count", "3", "--json").out)
+    finally:
+        server.close()
+    assert problems("lucid.call", document) == []
 
 
 def test_log_records(project: Path, run: Run) -> None:
