@@ -18,6 +18,7 @@ from launcher import __version__
 from launcher.errors import LauncherError
 from launcher.invocation import Invocation
 from launcher.terminal.output import Output, paint_error
+from launcher.terminal.usage_text import usage_sentence
 
 PROGRAM = "lucid-launch"
 EXIT_INTERRUPTED = 130
@@ -219,7 +220,7 @@ def show_usage_error(usage: click.ClickException, output: Output) -> None:
     """Write a wrong command line to stderr in the shape of every other error."""
     ctx = getattr(usage, "ctx", None)
     command = PROGRAM if ctx is None else ctx.command_path
-    text = f"error[E_USAGE]: {usage.format_message()}\n  hint: see  {command} --help"
+    text = f"error[E_USAGE]: {usage_sentence(usage)}\n  hint: see  {command} --help"
     click.echo(paint_error(text), err=True, color=output.wants_color(sys.stderr))
 
 

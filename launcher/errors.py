@@ -77,7 +77,10 @@ class ConfigMissing(LauncherError):
         self.hint = "name one with  -f PATH , or write one for this machine with  lucid-launch init"
 
     def __str__(self) -> str:
-        return "there is no configuration file; looked at " + ", ".join(self.looked_at)
+        if len(self.looked_at) < 2:
+            return "there is no configuration file; looked at " + ", ".join(self.looked_at)
+        folder, _, name = self.looked_at[0].rpartition("/")
+        return f"there is no {name} in {folder or '/'}, nor in a folder above it"
 
 
 class ConfigExists(LauncherError):

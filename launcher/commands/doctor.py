@@ -4,6 +4,7 @@ Looks only: nothing is started but the servers' own check of their options, noth
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import click
 
 from launcher.errors import ConfigMissing, LauncherError
 from launcher.invocation import CONFIG_NAME, Invocation
+from launcher.terminal.wrapping import hanging
 
 if TYPE_CHECKING:
     from launcher.planning.machine_checks import Check
@@ -40,7 +42,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
         }
         invocation.output.data(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        for line in _lines(checks):
+        for line in _lines(checks, invocation.output.width(sys.stdout)):
             invocation.output.data(line)
     return 1 if has_failed else 0
 
@@ -78,12 +80,13 @@ def _running(config_path: Path) -> "tuple[set[int], dict[str, Seat]]":
     return set(own_pids(status)), seats_in(status)
 
 
-def _lines(checks: "Sequence[Check]") -> Iterator[str]:
+def _lines(checks: "Sequence[Check]", columns: int | None) -> Iterator[str]:
     width = max(len(check.name) for check in checks)
+    indent = 4 + 2 + width + 2
     for check in checks:
         word = click.style(f"{check.status:<4}", fg=_COLORS[check.status], bold=check.status != "ok")
-        yield f"{word}  {check.name:<{width}}  {check.detail}"
+        yield hanging(f"{word}  {check.name:<{width}}  ", check.detail, indent, columns)
         if check.mend is not None:
-            yield f"{'':<4}  {'':<{width}}  mend: {check.mend}"
+            yield hanging(f"{'':<{indent}}mend: ", check.mend, indent + len("mend: "), columns)
     count = {status: sum(check.status == status for check in checks) for status in _COLORS}
     yield f"{count['ok']} ok, {count['warn']} to look at, {count['FAIL']} failed"

@@ -16,6 +16,7 @@ import click
 
 from launcher.errors import ActionFailed, ConfigExists, LauncherError
 from launcher.invocation import CONFIG_NAME, Invocation
+from launcher.terminal.wrapping import hanging
 
 if TYPE_CHECKING:
     from launcher.planning.first_config import Draft, Finding
@@ -119,8 +120,11 @@ def _tell(
         good, plain, color = _MARKS[finding.status]
         mark = click.style(plain if output.is_ascii(sys.stderr) else good, fg=color)
         choice = f"  -> {finding.choice}" if finding.choice else ""
-        output.note(f"{mark} {finding.name:<{width}}  {finding.detail}{choice}")
+        indent = len(plain if output.is_ascii(sys.stderr) else good) + 1 + width + 2
+        head = f"{mark} {finding.name:<{width}}  "
+        output.note(hanging(head, finding.detail + choice, indent, output.width(sys.stderr)))
     if only_print:
         output.data(text.rstrip("\n"))
         return
-    output.note(f"wrote {path} ({len(text.splitlines())} lines, commented)    next: lucid-launch up")
+    output.note(f"wrote {path} ({len(text.splitlines())} lines, commented)")
+    output.note("next: lucid-launch up")

@@ -84,7 +84,9 @@ def _round_trip(door: Door) -> str:
         raise ActionFailed(f"stored {identity}, but retrieve did not find it")
     if memories[0].get("text") != text:
         raise ActionFailed(f"{identity} came back with another text")
-    return f"similarity {memories[0].get('similarity')}, deleted again"
+    similarity = memories[0].get("similarity")
+    shown = f"{similarity:.4f}" if isinstance(similarity, int | float) else "unknown"
+    return f"similarity {shown}, deleted again"
 
 
 def _embeddings(door: Door) -> str:

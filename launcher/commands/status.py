@@ -14,6 +14,7 @@ from launcher.commands.arguments import services_argument
 from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService
 from launcher.invocation import Invocation
+from launcher.terminal.output import Output
 from launcher.terminal.reasons import has_reason, reason_lines
 from launcher.terminal.rows import not_ready, rows_of
 from launcher.terminal.sanitize import clean
@@ -63,7 +64,7 @@ def show(
     rows = rows_of(document, services, ascii_only=output.is_ascii(sys.stdout))
     for line in table_lines(rows, output.width(sys.stdout)):
         output.data(line)
-    for line in remarks(document, services):
+    for line in [*_gpu_lines(output, document, services), *remarks(document, services)]:
         output.data(line)
     for child in not_ready(document, services):
         if not has_reason(child):
@@ -71,6 +72,16 @@ def show(
         output.data("")
         for line in reason_lines(child):
             output.data(line)
+
+
+def _gpu_lines(output: Output, document: Mapping[str, Any], services: Collection[str]) -> list[str]:
+    """A line for each GPU; they belong to the stack, not to a service that was named."""
+    if services or not document.get("gpus"):
+        return []
+    from launcher.terminal.gpu_cells import gpu_rows
+
+    width = output.width(sys.stdout)
+    return ["", *(row[:width] for row in gpu_rows(document, ascii_only=output.is_ascii(sys.stdout)))]
 
 
 def remarks(document: Mapping[str, Any], services: Collection[str]) -> list[str]:

@@ -8,11 +8,19 @@ from typing import Any
 
 from rich.text import Text
 
-from launcher.dashboard.history import History, gpu_figure
+from launcher.dashboard.history import History
 from launcher.terminal import cells
+from launcher.terminal.gpu_cells import (
+    gpu_figure,
+    gpu_label,
+    gpu_memory,
+    gpu_users,
+    heat_and_power,
+    known_gpus,
+)
 from launcher.terminal.sanitize import clean
 
-__all__ = ["gpu_label", "gpu_lines", "gpu_summary"]
+__all__ = ["gpu_lines", "gpu_summary"]
 
 SPARK_WIDTH = 20
 BAR_WIDTH = 10
@@ -26,7 +34,7 @@ def gpu_lines(
     document: Mapping[str, Any], history: History, width: int, *, ascii_only: bool = False
 ) -> list[Text]:
     """`GPU 0 NVIDIA H200  31% ▂▃▅  18.2G/139G ██░░  54°C  212 W  inference`; [] where there is none."""
-    gpus = [gpu for gpu in document.get("gpus") or [] if gpu.get("uuid")]
+    gpus = known_gpus(document)
     names = {str(gpu["uuid"]): gpu_label(gpu) for gpu in gpus}
     widest = max((len(name) for name in names.values()), default=0)
     return [
@@ -40,15 +48,9 @@ def gpu_summary(gpu: Mapping[str, Any]) -> Text:
     utilization = gpu_figure(gpu, "utilization")
     words = [f"GPU{gpu.get('index', '?')}"]
     words += [] if utilization is None else [f"{utilization:.0f}%"]
-    used, total = _memory(gpu)
+    used, total = gpu_memory(gpu)
     words += [] if total is None else [f"{cells.size(used)}/{cells.size(total)}"]
     return Text(" ".join(words))
-
-
-def gpu_label(gpu: Mapping[str, Any]) -> str:
-    """`GPU 0 H200`, or `MIG …` for a part of one."""
-    number = "MIG" if gpu.get("index") is None else f"GPU {gpu['index']}"
-    return f"{number} {clean(str(gpu.get('name') or '')).removeprefix('NVIDIA ')}"
 
 
 def _line(
@@ -69,18 +71,16 @@ def _line(
         spark = cells.sparkline(samples, SPARK_WIDTH, full=100.0, ascii_only=ascii_only)
         line.append(f" {spark:<{SPARK_WIDTH}}", style="cyan")
     _append_memory(line, gpu, width, ascii_only)
-    temperature, power = gpu_figure(gpu, "temperature"), gpu_figure(gpu, "power")
-    degree = " C" if ascii_only else "°C"
-    line.append("" if temperature is None else f"  {temperature:.0f}{degree}")
-    line.append("" if power is None else f"  {power:.0f} W")
+    heat = heat_and_power(gpu, ascii_only=ascii_only)
+    line.append(f"  {heat}" if heat else "")
     if gpu.get("problem"):
         return line.append(f"  {clean(str(gpu['problem']))}", style="red")
-    users = _users(str(gpu["uuid"]), document)
+    users = gpu_users(str(gpu["uuid"]), document)
     return line.append(f"  {', '.join(users)}" if users else "", style="dim")
 
 
 def _append_memory(line: Text, gpu: Mapping[str, Any], width: int, ascii_only: bool) -> None:
-    used, total = _memory(gpu)
+    used, total = gpu_memory(gpu)
     if total is None:
         return
     share = None if used is None else 100 * used / total
@@ -93,31 +93,8 @@ def _append_memory(line: Text, gpu: Mapping[str, Any], width: int, ascii_only: b
         )
 
 
-def _memory(gpu: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Bytes used and bytes there are."""
-    used, total, free = gpu.get("used_bytes"), gpu.get("total_bytes"), gpu.get("free_bytes")
-    if used is None and total is not None and free is not None:
-        used = total - free
-    return used, total or None
-
-
 def _warmth(percent: float | None, bounds: tuple[float, float]) -> str:
     if percent is None:
         return "dim"
     low, high = bounds
     return "green" if percent < low else "yellow" if percent < high else "red"
-
-
-def _users(uuid: str, document: Mapping[str, Any]) -> list[str]:
-    """The children that run on this GPU: as the supervisor says, else those that were placed on it."""
-    told = next(
-        (gpu.get("children") for gpu in document.get("gpus") or [] if str(gpu.get("uuid")) == uuid), None
-    )
-    if told is not None:
-        return [clean(str(name)) for name in told]
-    return [
-        clean(str(child["name"]))
-        for service in document.get("services", {}).values()
-        for child in service.get("children") or []
-        if uuid in ((child.get("gpu") or {}).get("ids") or []) and child.get("pid") is not None
-    ]

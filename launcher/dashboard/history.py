@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from launcher.terminal.gpu_cells import gpu_figure
+
 __all__ = ["SAMPLES", "History"]
 
 SAMPLES = 120
@@ -63,10 +65,3 @@ def child_figures(child: Mapping[str, Any]) -> dict[str, float | None]:
         "rss": child.get("rss_bytes"),
         "vram": child.get("vram_bytes"),
     }
-
-
-def gpu_figure(gpu: Mapping[str, Any], figure: str) -> float | None:
-    """A figure of a GPU (utilization in percent, temperature in Celsius, power in watts); None if unknown."""
-    units = {"utilization": "percent", "temperature": "c", "power": "w"}
-    value = gpu.get(f"{figure}_{units[figure]}", gpu.get(figure))
-    return float(value) if isinstance(value, int | float) else None

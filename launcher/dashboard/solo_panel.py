@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.text import Text
 
-from launcher.dashboard.gpu_lines import gpu_label
 from launcher.dashboard.painted import Painted, stacked
 from launcher.dashboard.solo import MOST_EXITS, Solo, example_lines, solo_lines
 from launcher.dashboard.view import View
 from launcher.logs.history import ExitMark, read_exits
+from launcher.terminal.gpu_cells import gpu_label
 
 __all__ = ["SoloPanel"]
 

@@ -14,6 +14,8 @@ import click
 
 from launcher.errors import LauncherError
 
+_ASCII_LOCALES = ("C", "POSIX")
+
 
 @dataclass(frozen=True)
 class Output:
@@ -72,8 +74,9 @@ class Output:
         return stream.isatty() and self.environ.get("TERM", "") not in ("", "dumb")
 
     def is_ascii(self, stream: TextIO) -> bool:
-        """Whether `stream` cannot carry the glyphs of the tables."""
-        return self.ascii_only or not (getattr(stream, "encoding", None) or "ascii").lower().startswith("utf")
+        """Whether `stream`, or the terminal behind it, cannot carry the glyphs of the tables."""
+        encoding = (getattr(stream, "encoding", None) or "ascii").lower()
+        return self.ascii_only or not encoding.startswith("utf") or _is_ascii_locale(self.environ)
 
     def width(self, stream: TextIO) -> int | None:
         """The terminal's width in cells; None where lines may be as long as they like."""
@@ -82,6 +85,15 @@ class Output:
         # As shutil does it, whose import costs a tenth of `status`.
         told = self.environ.get("COLUMNS", "")
         return int(told) if told.isdigit() and int(told) > 0 else _columns(stream)
+
+
+def _is_ascii_locale(environ: Mapping[str, str]) -> bool:
+    """Whether the user asked for the C locale. Its name must be looked at: Python speaks UTF-8 in it (PEP
+    540), and puts an LC_CTYPE of its own beside `LANG=C` (PEP 538). Where none is set Python's choice stands.
+    """
+    language, kinds = environ.get("LANG", ""), environ.get("LC_CTYPE", "")
+    is_coerced = language in _ASCII_LOCALES and kinds == "C.UTF-8"
+    return (environ.get("LC_ALL") or ("" if is_coerced else kinds) or language) in _ASCII_LOCALES
 
 
 def _columns(stream: TextIO) -> int:

@@ -83,10 +83,15 @@ def test_no_config_file_says_where_it_looked(stack: Path, capsys: pytest.Capture
 def test_no_config_file_anywhere_names_every_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without `-f` the folder and its parents were looked at, nearest first, and `init` is the way out."""
-    assert cli.main(["-C", str(tmp_path), "status"]) == 2
-    err = capsys.readouterr().err
-    assert f"looked at {tmp_path / 'config.yaml'}, {tmp_path.parent / 'config.yaml'}, " in err
+    """Without `-f` the folder and those above it were looked at, in one line; `-v` lists each; `init` is the
+    way out.
+    """
+    assert cli.main(["-v", "-C", str(tmp_path), "status"]) == 2
+    listed, sentence, hint = capsys.readouterr().err.splitlines()
+    places = json.loads(listed)["looked_at"]
+    assert places[:2] == [str(tmp_path / "config.yaml"), str(tmp_path.parent / "config.yaml")]
+    assert sentence.endswith(f"there is no config.yaml in {tmp_path}, nor in a folder above it")
+    assert "lucid-launch init" in hint
 
 
 def test_every_global_option_has_a_variable(capsys: pytest.CaptureFixture[str]) -> None:
