@@ -35,6 +35,11 @@ def show_dashboard(config_path: Path, output: Output) -> int:
     choice = app.run()
     if app.return_code:
         # The library reports a crash only here; without this a crash would end with exit code 0.
+        if choice is None:
+            output.warn(
+                "the dashboard ended by a mistake of its own (above); the services run on. See them with"
+                "  lucid-launch status --watch , or open it again with  lucid-launch dashboard"
+            )
         return app.return_code
     if choice == STOP_ALL:
         stop_all(config_path, output)

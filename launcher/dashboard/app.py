@@ -3,9 +3,7 @@
 What is shown is made by `view`, where it comes from is `feed` and `log_files`; what the keys do is `actions`.
 """
 
-import asyncio
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from launcher.dashboard.log_files import LOG_INTERVAL_S, LogFiles
 from launcher.dashboard.log_view import LogView
 from launcher.dashboard.painted import Painted
 from launcher.dashboard.screens import DETACH, STOP_ALL
+from launcher.dashboard.signals import EXIT_BY_SIGNAL, EndingSignals
 from launcher.dashboard.solo_panel import SoloPanel
 from launcher.dashboard.table import Table
 from launcher.dashboard.theme import COLORS
@@ -43,7 +42,6 @@ GPU_WIDTH, GPU_HEIGHT = 60, 20
 # Rows of the log that the solo view leaves, and the table.
 LEAST_LOG_HEIGHT = 6
 EVENTS_KEPT = 1000
-EXIT_BY_SIGNAL = 128
 
 
 class Dashboard(App[str]):
@@ -83,6 +81,7 @@ class Dashboard(App[str]):
         self._keys = Painted(lambda width, height: key_line(width, ascii_only=ascii_only), "keys")
         self._heard_at = time.monotonic()
         self._room: Size | None = None
+        self._signals: list[EndingSignals] = []  # none before it is mounted
         if self.no_color:
             self.theme = "ansi-dark"
 
@@ -99,12 +98,15 @@ class Dashboard(App[str]):
     def on_mount(self) -> None:
         """Start to listen."""
         self.set_class(self.view.ascii_only, "ascii")
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._end_by_signal, number)
+        self._signals.append(EndingSignals(self._end_by_signal))
         self.run_worker(self.listen(), name="control feed")
         self.run_worker(self._files.run(), name="log files")
         self.set_interval(1.0, self._each_second)
+
+    def on_unmount(self) -> None:
+        """Let signals mean what they meant."""
+        for each in self._signals:
+            each.close()
 
     async def listen(self) -> None:
         """Be told of the stack until the end."""

@@ -124,6 +124,7 @@ class LogPane(ScrollView, can_focus=True, inherit_bindings=False):
         """The row at `y` of the screen."""
         scroll_x, scroll_y = self.scroll_offset
         width, row = self.size.width, scroll_y + y
+        self._laid.lay_out(width)  # lines may have come before the pane was told its first size
         if row >= len(self._laid):
             return Strip.blank(width, self.rich_style)
         text = self._laid.text(row)

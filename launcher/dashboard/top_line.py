@@ -13,8 +13,10 @@ from launcher.dashboard.gpu_lines import gpu_summary
 from launcher.terminal import cells
 from launcher.terminal.sanitize import clean
 
-__all__ = ["console_address", "top_line"]
+__all__ = ["CONNECTING", "console_address", "top_line"]
 
+# The link before the first answer: nothing is wrong yet.
+CONNECTING = "connecting"
 SHOWN_GPUS = 2
 NARROW = 60
 
@@ -31,8 +33,7 @@ def top_line(
 
     `link` is None while connected, else a sentence; without a document there is nothing but that sentence.
     """
-    mark = cells.glyph("failed", ascii_only=ascii_only)
-    parts = [Text(f"{mark} {link}", style="bold red")] if link is not None else []
+    parts = [] if link is None else [_link(link, ascii_only)]
     if document is not None:
         parts = parts + _summary(document, width, ascii_only) + _places(document)
         parts += [gpu_summary(gpu) for gpu in (document.get("gpus") or [])[:SHOWN_GPUS] if with_gpus]
@@ -51,6 +52,13 @@ def console_address(document: Mapping[str, Any] | None) -> str | None:
     built_in = [service for service in services if service.get("server") and service.get("port") is not None]
     first = next((each for each in built_in if each["server"] == "memory"), next(iter(built_in), None))
     return None if first is None else f"http://localhost:{first['port']}/"
+
+
+def _link(sentence: str, ascii_only: bool) -> Text:
+    """How it stands with the supervisor, in red when it was lost."""
+    is_new = sentence == CONNECTING
+    mark = cells.glyph("waiting" if is_new else "failed", ascii_only=ascii_only)
+    return Text(f"{mark} {sentence}", style="" if is_new else "bold red")
 
 
 def _summary(document: Mapping[str, Any], width: int, ascii_only: bool) -> list[Text]:

@@ -14,7 +14,7 @@ from launcher.dashboard.columns import TableLook, in_order, sortable_columns, ta
 from launcher.dashboard.gpu_lines import gpu_lines
 from launcher.dashboard.history import History
 from launcher.dashboard.painted import stacked
-from launcher.dashboard.top_line import top_line
+from launcher.dashboard.top_line import CONNECTING, top_line
 from launcher.dashboard.trouble import child_in_trouble, trouble_line
 from launcher.terminal.rows import Row, rows_of
 
@@ -31,7 +31,7 @@ class View:
     ascii_only: bool = False
     has_color: bool = True
     document: Mapping[str, Any] | None = None
-    link: str | None = "connecting"
+    link: str | None = CONNECTING
     selected: str | None = None
     solo: str | None = None
     sort: str | None = None
