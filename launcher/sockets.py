@@ -8,14 +8,21 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import psutil
 
 from launcher.errors import Holder
 
-__all__ = ["PortUnavailable", "bind_service", "close_all", "find_holder", "has_ipv6_loopback"]
+__all__ = [
+    "PortUnavailable",
+    "bind_service",
+    "close_all",
+    "find_holder",
+    "has_ipv6_loopback",
+    "relisten",
+]
 
 BACKLOG = 1024
 _AUTO_TRIES = 16
@@ -59,6 +66,32 @@ def bind_service(host: str, port: int) -> tuple[socket.socket, ...]:
     raise AssertionError("the loop returns or raises")
 
 
+def relisten(host: str, port: int, held: tuple[socket.socket, ...]) -> tuple[socket.socket, ...]:
+    """Listen on `port` at every address of `host`, going on with those of `held`, which listen there already.
+
+    `held` itself when it is just that. Those of it that are at other addresses are left as they are, for
+    their owner to close. Raises PortUnavailable; then nothing new stays bound.
+    """
+    addresses = _addresses(host, port)
+    ours = {(one.family, str(one.getsockname()[0])): one for one in held}
+    missing = [address for address in addresses if address not in ours]
+    # An address and the wildcard clash even when both are ours, unless both say that they share.
+    _share(held, True)
+    try:
+        fresh = _bind_all(host, port, missing, may_be_empty=len(missing) < len(addresses), shares=True)
+    finally:
+        _share(held, False)
+    _share(fresh, False)
+    ours |= {(one.family, str(one.getsockname()[0])): one for one in fresh}
+    found = tuple(ours[address] for address in addresses if address in ours)
+    return held if set(found) == set(held) else found
+
+
+def _share(sockets: Iterable[socket.socket], shares: bool) -> None:
+    for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shares))
+
+
 def _addresses(host: str, port: int) -> list[Address]:
     if host == "localhost":
         return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
@@ -66,7 +99,7 @@ def _addresses(host: str, port: int) -> list[Address]:
         address = ipaddress.ip_address(host)
     except ValueError:
         return _resolved(host, port)
-    return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, host)]
+    return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, str(address))]
 
 
 def _resolved(host: str, port: int) -> list[Address]:
@@ -80,13 +113,13 @@ def _resolved(host: str, port: int) -> list[Address]:
 
 
 def _bind_all(
-    host: str, port: int, addresses: list[Address], *, may_be_empty: bool = False
+    host: str, port: int, addresses: list[Address], *, may_be_empty: bool = False, shares: bool = False
 ) -> tuple[socket.socket, ...]:
     bound: list[socket.socket] = []
     reason = "this machine has no such address"
     for family, address in addresses:
         try:
-            bound.append(_bind_one(family, address, port))
+            bound.append(_bind_one(family, address, port, shares=shares))
         except OSError as error:
             if error.errno in _ABSENT:
                 continue
@@ -98,9 +131,12 @@ def _bind_all(
     return tuple(bound)
 
 
-def _bind_one(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _bind_one(
+    family: socket.AddressFamily, address: str, port: int, *, shares: bool = False
+) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        _share([sock], shares)
         # A socket in TIME_WAIT from the last run must not block this one; a listener still does.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
@@ -129,8 +165,8 @@ def has_ipv6_loopback() -> bool:
     return True
 
 
-def find_holder(port: int) -> Holder | None:
-    """The process that listens on `port` on any local address.
+def find_holder(port: int, but_at: Collection[str] = ()) -> Holder | None:
+    """The process that listens on `port` on any local address, those in `but_at` left out.
 
     None when nobody listens (any more). A holder with pid None is a process of another user: the system
     then shows the port but not the process. Reads all of /proc, so it is for error messages only.
@@ -139,7 +175,11 @@ def find_holder(port: int) -> Holder | None:
         found = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:
         return Holder(None)
-    listening = [c for c in found if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port]
+    listening = [
+        c
+        for c in found
+        if c.status == psutil.CONN_LISTEN and c.laddr and c.laddr.port == port and c.laddr.ip not in but_at
+    ]
     if not listening:
         return None
     pids = sorted({connection.pid for connection in listening if connection.pid is not None})

@@ -115,14 +115,14 @@ def _seats(documents: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str
 def _reply(
     config: Config, chosen: set[str], prepared: Prepared, held: Sockets
 ) -> tuple[Message, list[socket.socket]]:
-    owners = {id(one): child for child, sockets in held.items() for one in sockets}
+    places = {id(one): (child, place) for child, sockets in held.items() for place, one in enumerate(sockets)}
     bound: list[socket.socket] = []
     children = []
     for child in prepared.children.values():
-        owner = next((owners.get(id(one)) for one in child.sockets), None)
-        bound += child.sockets if owner is None else ()
-        new = len(child.sockets) if owner is None else 0
-        children.append({**child_to_json(child), "held": owner, "bound": new})
+        # Where each socket is among those held, or None for a new one.
+        found = [places.get(id(one)) for one in child.sockets]
+        bound += [one for one, place in zip(child.sockets, found, strict=True) if place is None]
+        children.append({**child_to_json(child), "sockets": found})
     services = {
         name: to_json(service, settings=settings_of(service)) for name, service in config.services.items()
     }

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from launcher.config import Config
 from launcher.configuration.models import FixedPort, PortRange, Service, child_names
 from launcher.errors import Holder, PortConflict
-from launcher.ports import PortRequest, PortShortage, Taken, plan_ports
-from launcher.sockets import PortUnavailable, bind_service, close_all, find_holder
+from launcher.ports import PortAssignment, PortRequest, PortShortage, Taken, plan_ports
+from launcher.sockets import PortUnavailable, bind_service, close_all, find_holder, relisten
 
 __all__ = ["ChildPort", "PortClaims", "claim_ports"]
 
@@ -30,6 +30,8 @@ class ChildPort:
     is_fallback: bool = False
     passed_over: tuple[Taken, ...] = ()
     is_ours_already: bool = False
+    given_up: tuple[str, ...] = ()
+    """Addresses at which it listened so far and is not to listen any more."""
 
     def why_fallback(self) -> str:
         """Who has the ports that would have been better."""
@@ -70,27 +72,32 @@ def claim_ports(
     `ports` are those that running children listen on by themselves; they keep them.
     """
     by_child = {child: service for service in services for child in child_names(service)}
-    requests = [
-        request
+    requests = {
+        child: request
         for child, service in by_child.items()
         if (request := _request(child, service, held, ports or {})) is not None
-    ]
+    }
     claims = PortClaims()
-    plan = plan_ports(requests, _Claimer(claims, own_pids), strict=strict)
+    claimer = _Claimer(claims, own_pids)
+    plan = plan_ports(list(requests.values()), claimer, strict=strict)
+    shortages = list(plan.conflicts)
     for assignment in plan.assignments:
-        bound = claims.bound.get(assignment.port, ())
-        sockets = held.get(assignment.child, ()) if assignment.is_held else bound
-        if not by_child[assignment.child].inherit_sockets:
-            close_all(claims.bound.pop(assignment.port, ()))
-            sockets = ()
-        claims.ports[assignment.child] = ChildPort(
+        child = assignment.child
+        had = held.get(child, ()) if assignment.is_held else ()
+        try:
+            sockets = claimer.sockets(assignment, by_child[child], had)
+        except PortUnavailable as refusal:
+            shortages.append(PortShortage(requests[child], (_in_the_way(refusal, had),)))
+            continue
+        claims.ports[child] = ChildPort(
             assignment.port,
             sockets,
             assignment.is_fallback,
             assignment.passed_over,
             assignment.port in claims.ours,
+            tuple(str(one.getsockname()[0]) for one in had if sockets and one not in sockets),
         )
-    claims.conflicts = tuple(_conflict(config, shortage) for shortage in plan.conflicts)
+    claims.conflicts = tuple(_conflict(config, shortage) for shortage in shortages)
     return claims
 
 
@@ -133,6 +140,23 @@ class _Claimer:
         self._claims.bound[number] = sockets
         return number
 
+    def sockets(
+        self, assignment: PortAssignment, service: Service, had: tuple[socket.socket, ...]
+    ) -> tuple[socket.socket, ...]:
+        """The sockets that a child is handed, those that it `had` among them where they still fit.
+
+        Raises PortUnavailable when its host is another one now and cannot be had.
+        """
+        port, bound = assignment.port, self._claims.bound
+        if not service.inherit_sockets:
+            close_all(bound.pop(port, ()))
+            return ()
+        if not had:
+            return bound.get(port, ())
+        sockets = relisten(service.host, port, had)
+        bound[port] = tuple(one for one in sockets if one not in had)
+        return sockets
+
     def _is_ours(self, holder: Holder) -> bool:
         if holder.pid is None or not self._own_pids:
             return False
@@ -141,6 +165,13 @@ class _Claimer:
         except ProcessLookupError:
             return False
         return session in self._own_pids or holder.pid in self._own_pids
+
+
+def _in_the_way(refusal: PortUnavailable, had: Iterable[socket.socket]) -> Taken:
+    """Who or what has a port that we hold as well, at other addresses."""
+    if not refusal.is_taken:
+        return Taken(refusal.port, reason=refusal.reason)
+    return Taken(refusal.port, find_holder(refusal.port, [str(one.getsockname()[0]) for one in had]))
 
 
 def _conflict(config: Config, shortage: PortShortage) -> PortConflict:

@@ -134,6 +134,11 @@ def _notes(
         for name, port in ports.items()
         if port.is_fallback
     ]
+    notes += [
+        f"{name} listens at {children[name].service.host} now, and no more at {' and '.join(port.given_up)}"
+        for name, port in ports.items()
+        if port.given_up
+    ]
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and any(isinstance(service.gpu, NamedGpus) for service in services):
         notes.append(f"CUDA_VISIBLE_DEVICES={visible} is set; the GPUs that the file names win over it")

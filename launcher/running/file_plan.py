@@ -119,8 +119,9 @@ def _read_answer(answer: Document, fds: list[int], held: Mapping[str, tuple[sock
     services = {name: from_json(document) for name, document in answer["services"].items()}
     children = {}
     for document in answer["children"]:
-        new = tuple(next(bound) for _ in range(document["bound"]))
-        sockets = held[document["held"]] if document["held"] is not None else new
+        sockets = tuple(
+            next(bound) if place is None else held[place[0]][place[1]] for place in document["sockets"]
+        )
         children[document["name"]] = child_from_json(document, services[document["service"]], sockets)
     return FilePlan(
         answer["project"],

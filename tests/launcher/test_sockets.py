@@ -10,7 +10,14 @@ import pytest
 
 from launcher import sockets
 from launcher.errors import Holder
-from launcher.sockets import PortUnavailable, bind_service, close_all, find_holder, has_ipv6_loopback
+from launcher.sockets import (
+    PortUnavailable,
+    bind_service,
+    close_all,
+    find_holder,
+    has_ipv6_loopback,
+    relisten,
+)
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6_loopback(), reason="this machine has no ::1")
 
@@ -71,10 +78,12 @@ def test_a_machine_without_ipv6_serves_the_other_address(monkeypatch: pytest.Mon
     """::1 is left out where it does not exist."""
     real = sockets._bind_one
 
-    def without_ipv6(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    def without_ipv6(
+        family: socket.AddressFamily, address: str, port: int, *, shares: bool = False
+    ) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
-        return real(family, address, port)
+        return real(family, address, port, shares=shares)
 
     monkeypatch.setattr(sockets, "_bind_one", without_ipv6)
     held = bind_service("localhost", 0)
@@ -124,3 +133,64 @@ def test_a_hidden_holder_is_said_to_be_hidden(
 
     monkeypatch.setattr(psutil, "net_connections", hidden)
     assert find_holder(port_of(bound)) == Holder(None)
+
+
+def names(held: tuple[socket.socket, ...]) -> list[str]:
+    """The addresses of all of them."""
+    return [str(one.getsockname()[0]) for one in held]
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "0.0.0.0"])
+def test_the_same_host_keeps_the_same_sockets(host: str) -> None:
+    """Nothing is opened or closed when nothing has changed."""
+    held = bind_service(host, 0)
+    before = psutil.Process().num_fds()
+    assert relisten(host, port_of(held), held) is held
+    assert psutil.Process().num_fds() == before
+    close_all(held)
+
+
+@needs_ipv6
+def test_addresses_come_and_go_one_by_one() -> None:
+    """What is wanted before and after is the very same socket, so that its clients lose nothing."""
+    held = bind_service("127.0.0.1", 0)
+    both = relisten("localhost", port_of(held), held)
+    assert names(both) == ["127.0.0.1", "::1"]
+    assert both[0] is held[0]
+    (alone,) = relisten("::1", port_of(held), both)
+    assert alone is both[1]
+    assert both[0].fileno() >= 0
+    close_all(both)
+
+
+@pytest.mark.parametrize(("before", "after"), [("localhost", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")])
+def test_wildcards_and_addresses_of_the_same_port(before: str, after: str) -> None:
+    """The next ones listen while those before still do; a client finds them when those are closed."""
+    held = bind_service(before, 0)
+    port = port_of(held)
+    fresh = relisten(after, port, held)
+    assert names(fresh) == [after]
+    assert not set(fresh) & set(held)
+    assert [one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) for one in (*held, *fresh)].count(1) == 0
+    close_all(held)
+    with socket.create_connection(("127.0.0.1", port), timeout=5):
+        fresh[0].setblocking(True)
+        fresh[0].accept()[0].close()
+    with pytest.raises(PortUnavailable):
+        bind_service(after, port)
+    close_all(fresh)
+
+
+def test_what_another_has_is_not_shared() -> None:
+    """A stranger's socket stays in the way, and what is held goes on as it was."""
+    held = bind_service("127.0.0.1", 0)
+    stranger = socket.create_server(("127.0.0.2", port_of(held)))
+    before = psutil.Process().num_fds()
+    with pytest.raises(PortUnavailable) as caught:
+        relisten("0.0.0.0", port_of(held), held)
+    assert caught.value.is_taken
+    assert psutil.Process().num_fds() == before
+    assert find_holder(port_of(held), but_at=names(held)) is not None
+    assert find_holder(port_of(held), but_at=[*names(held), "127.0.0.2"]) is None
+    assert relisten("127.0.0.1", port_of(held), held) is held
+    close_all((*held, stranger))

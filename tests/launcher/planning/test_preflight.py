@@ -175,6 +175,13 @@ def test_held_sockets_are_used_again(config: Callable[[str], Config], free_port:
     assert same.children["m"].sockets is held["m"]
     other = run(config("services: {m: {server: memory, port: auto, gpu: none}}\n"), held=held)
     assert other.children["m"].port == free_port
+    narrower = f"server: memory, port: {free_port}, gpu: none, host: 127.0.0.1"
+    alone = run(config(f"services: {{m: {{{narrower}}}}}\n"), held=held)
+    assert alone.children["m"].sockets == held["m"][:1]
+    assert alone.notes == (["m listens at 127.0.0.1 now, and no more at ::1"] if len(held["m"]) > 1 else [])
+    foreign = f"inherit_sockets: true, port: {free_port}, host: 203.0.113.7"
+    nowhere = config(f"services: {{m: {{command: [{sys.executable}], {foreign}}}}}\n")
+    assert isinstance(failure(nowhere, held=held), PortInUse)
     elsewhere = "inherit_sockets: true, port: 1, host: 203.0.113.7"
     moved = config(f"services: {{m: {{command: [{sys.executable}], {elsewhere}}}}}\n")
     assert isinstance(failure(moved, held=held), PortInUse)
