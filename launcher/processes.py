@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from launcher.procfs import ProcessStat, descendants, read_nonce, read_stat, scan
+from launcher.procfs import ProcessStat, descendants, read_nonce, read_stat, scan_below
 
 __all__ = ["ExitStatus", "Guard", "ProcessTree"]
 
@@ -44,6 +44,9 @@ class Guard(Protocol):
     """Who may signal a leader's group: the parent, who keeps its number ours; `pid` is its own."""
 
     pid: int
+
+    def others(self, pid: int) -> Collection[int]:
+        """The children of the parent that are known to be neither the leader `pid` nor orphans of its."""
 
     def signal(self, pid: int, number: int) -> None:
         """Signal the group of the leader `pid`, unless it was released."""
@@ -82,7 +85,8 @@ class ProcessTree:
     def members(self) -> list[ProcessStat]:
         """Return the living processes of this generation, the leader included."""
         ours = self._guard.pid
-        processes = list(scan())
+        # The parent adopts every orphan, so whatever is ours is below it, and never below another leader.
+        processes = list(scan_below(ours, self._guard.others(self.pid)))
         roots = [
             process.pid
             for process in processes

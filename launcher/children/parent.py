@@ -151,6 +151,10 @@ class Parent:
         """Signal the group of a program that was not released yet."""
         self._say({"do": "signal", "pid": pid, "number": number})
 
+    def others(self, pid: int) -> Collection[int]:
+        """The supervisor and the leaders that live, but for `pid`."""
+        return {os.getpid(), *self._trees} - {pid}
+
     def keep(self, name: str, fds: Sequence[int]) -> None:
         """Let the guardian hold duplicates of `fds` under `name` until `drop`, for whoever comes after us."""
         self.kept[name] = list(fds)

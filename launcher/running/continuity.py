@@ -1,8 +1,8 @@
 """What the next supervisor will find: the stack written down after every change, and kept by the guardian.
 
 Decides what is written (settings in force, lives, facts that only this process knows), when (once for all
-that happened in one turn of the loop), which descriptors the guardian keeps, and that an ended process is
-reaped only when its end is in the journal, so that no exit is ever lost or counted twice. How it is read back
+that happened within 2 ms), which descriptors the guardian keeps, and that an ended process is reaped only
+when its end is in the journal, so that no exit is ever lost or counted twice. How it is read back
 is `takeover`.
 """
 
@@ -18,13 +18,15 @@ from launcher.children.parent import Parent
 from launcher.children.runtime import ChildRuntime
 from launcher.planning.prepared import child_to_json
 from launcher.records import to_json
-from launcher.running.journal import write_journal
+from launcher.running.journal import JournalFile
 from launcher.running.reload import Reconciler
 from launcher.running.stack import Stack
 
 __all__ = ["Continuity"]
 
 _EVENTS_WRITTEN = 50
+_TOGETHER_S = 0.002
+_SETTINGS_KNOWN = 1000
 _OF_CHILDREN = ("listen ", "notify ")
 _NOT_WRITTEN = frozenset({"rules"})
 """Fields of a life that follow from the settings."""
@@ -47,16 +49,18 @@ class Continuity:
         self._parent = parent
         self._stack = stack
         self._reconciler = reconciler
-        self._path = path
+        self._journal = JournalFile(path)
+        self._settings: dict[int, tuple[object, Any]] = {}
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._is_scheduled = False
 
     def changed(self) -> None:
-        """Something is worth writing down before the loop goes to sleep."""
+        """Something is worth writing down, at once or together with what follows from it."""
         if not self._is_scheduled:
             self._is_scheduled = True
-            self._loop.call_soon(self.write)
+            # A death and the respawn that follows it are one writing, made while the guardian forks.
+            self._loop.call_later(_TOGETHER_S, self.write)
 
     def write(self) -> None:
         """Write down how things are now."""
@@ -64,7 +68,7 @@ class Continuity:
         self._keep_sockets()
         try:
             entries = self._stack.journal_entries()
-            write_journal(self._path, entries, self._parent.nonce, self._state())
+            self._journal.write(entries, self._parent.nonce, self._state())
         except OSError as error:
             # Nothing is reaped until it could be written: a full disk must not cost an exit code.
             self._log(f"the journal could not be written: {error}")
@@ -91,13 +95,25 @@ class Continuity:
         publisher = self._stack.publisher
         return {
             "agreed": asdict(self._reconciler.agreed),
-            "services": {name: to_json(service) for name, service in self._stack.services.items()},
-            "children": [_child_document(child) for child in self._stack.children.values()],
+            "services": {name: self._as_json(service) for name, service in self._stack.services.items()},
+            "children": [
+                {**_child_document(child), "spawned_service": self._as_json(child.spawned_service)}
+                for child in self._stack.children.values()
+            ],
             "stack": self._stack.remember(),
             "metrics": self._counted(),
             "revision": publisher.revision,
             "events": publisher.events_since(0)[-_EVENTS_WRITTEN:],
         }
+
+    def _as_json(self, service: object) -> Any:
+        """Settings never change, so each is made into JSON once; this happens several times in a respawn."""
+        known = self._settings.get(id(service))
+        if known is None or known[0] is not service:
+            if len(self._settings) > _SETTINGS_KNOWN:
+                self._settings.clear()
+            known = self._settings[id(service)] = (service, to_json(service))
+        return known[1]
 
 
 def _child_document(child: ChildRuntime) -> dict[str, Any]:
@@ -109,7 +125,6 @@ def _child_document(child: ChildRuntime) -> dict[str, Any]:
             if item.name not in _NOT_WRITTEN
         },
         "notify_address": str(child.notify_address),
-        "spawned_service": None if child.spawned_service is None else to_json(child.spawned_service),
         "facts": _facts_document(child),
     }
 

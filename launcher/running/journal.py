@@ -1,10 +1,9 @@
 """What a supervisor writes down about its stack, and how what its death left behind is cleaned up.
 
-Decides: the journal's form (one small JSON file, replaced atomically), that an unreadable one is set aside
-and never acted on, and that only a process with our nonce in its environment, of this boot, is ever
+Decides: the journal's content (one small JSON document; `slots` keeps it whole), that an unreadable one is
+set aside and never acted on, and that only a process with our nonce in its environment, of this boot, is ever
 signalled: the stack's own nonce is the beginning of every nonce, so that a process which was started after
-the last word of the journal is found as well. No fsync: the journal has to outlive the supervisor, not the
-machine, as pids of another boot mean nothing.
+the last word of the journal is found as well.
 """
 
 from __future__ import annotations
@@ -21,8 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from launcher.procfs import ProcessStat, boot_id, read_nonce, read_stat, read_variable, scan
+from launcher.running.slots import Slots, read_slots, remove_slots
 
-__all__ = ["Journal", "JournalEntry", "read_journal", "sweep", "sweep_processes", "write_journal"]
+__all__ = [
+    "Journal",
+    "JournalEntry",
+    "JournalFile",
+    "read_journal",
+    "sweep",
+    "sweep_processes",
+    "write_journal",
+]
 
 _VERSION = 2
 _SWEEP_LIMIT_S = 5.0
@@ -49,31 +57,49 @@ class Journal:
     state: dict[str, Any] | None = None
 
 
+class JournalFile:
+    """The journal as its one writer has it open."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on after what is at `path`."""
+        self._slots = Slots(path)
+        self._boot_id = boot_id()
+
+    def write(
+        self, entries: Iterable[JournalEntry], stack_nonce: str = "", state: dict[str, Any] | None = None
+    ) -> None:
+        """Replace the journal; raises OSError when the folder is gone or full."""
+        document = {
+            "version": _VERSION,
+            "boot_id": self._boot_id,
+            "entries": [vars(entry) for entry in entries],
+            "stack_nonce": stack_nonce,
+            "state": state,
+        }
+        self._slots.write(json.dumps(document).encode())
+
+    def close(self) -> None:
+        """Close the files."""
+        self._slots.close()
+
+
 def write_journal(
     path: Path, entries: Iterable[JournalEntry], stack_nonce: str = "", state: dict[str, Any] | None = None
 ) -> None:
-    """Replace the journal; raises OSError when the folder is gone or full."""
-    document = {
-        "version": _VERSION,
-        "boot_id": boot_id(),
-        "entries": [asdict(entry) for entry in entries],
-        "stack_nonce": stack_nonce,
-        "state": state,
-    }
-    temporary = path.with_suffix(".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(json.dumps(document))
-    temporary.replace(path)
+    """Replace the journal once; raises OSError when the folder is gone or full."""
+    journal = JournalFile(path)
+    try:
+        journal.write(entries, stack_nonce, state)
+    finally:
+        journal.close()
 
 
 def read_journal(path: Path) -> tuple[Journal, str | None]:
     """Return what was written in this boot, and a note when the file was set aside; missing is empty."""
     try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return Journal(), None
-    try:
+        text = read_slots(path)
+        if text is None:
+            return Journal(), None
         document = json.loads(text)
         if document["version"] != _VERSION:
             raise ValueError(f"version {document['version']!r}")
@@ -86,7 +112,7 @@ def read_journal(path: Path) -> tuple[Journal, str | None]:
         recorded_boot = document["boot_id"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         aside = path.with_name(f"{path.name}.bad-{int(time.time())}")
-        path.replace(aside)
+        remove_slots(path, aside)
         return Journal(), f"the journal could not be read ({error}) and was set aside as {aside.name}"
     return (Journal(entries, stack_nonce, state) if recorded_boot == boot_id() else Journal()), None
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from launcher.procfs import boot_id, read_stat
 from launcher.running.journal import Journal, JournalEntry, read_journal, sweep, write_journal
+from launcher.running.slots import Slots, read_slots
 
 NONCE = "0123456789abcdef0123456789abcdef"
 
@@ -66,9 +67,11 @@ def test_entries_of_the_wrong_type_are_refused(journal: Path, entry: dict[str, o
     """One wrong field and the whole file is set aside."""
     good: dict[str, object] = {"child": "a", "pid": 1, "started_ticks": 1, "nonce": NONCE}
     document = {"version": 2, "boot_id": boot_id(), "stack_nonce": "", "state": None}
-    journal.write_text(json.dumps(document | {"entries": [good]}))
+    slots = Slots(journal)
+    slots.write(json.dumps(document | {"entries": [good]}).encode())
     assert read_journal(journal)[0].entries != []
-    journal.write_text(json.dumps(document | {"entries": [good | entry]}))
+    slots.write(json.dumps(document | {"entries": [good | entry]}).encode())
+    slots.close()
     assert read_journal(journal)[0] == Journal()
 
 
@@ -107,7 +110,11 @@ def test_sweep_never_touches_a_stranger(journal: Path, orphan: subprocess.Popen[
 def test_another_boot_is_not_believed(journal: Path, orphan: subprocess.Popen[bytes]) -> None:
     """After a reboot the journal names nobody."""
     write_journal(journal, [JournalEntry("a", orphan.pid, 1, NONCE)])
-    journal.write_text(journal.read_text().replace(boot_id(), "00000000-0000-0000-0000-000000000000"))
+    text = read_slots(journal)
+    assert text is not None
+    slots = Slots(journal)
+    slots.write(text.replace(boot_id().encode(), b"00000000-0000-0000-0000-000000000000"))
+    slots.close()
     assert sweep(journal) == []
     assert orphan.poll() is None
     assert os.path.exists(journal)
