@@ -21,7 +21,7 @@ LATE_S = 0.25
 CHANCE_S = 5.0
 """What is left of a limit, at least, after a time in which nobody could be heard."""
 _TICK_S = 1.0
-_EXTENSIONS = 8
+_EXTENSIONS = 20
 _WORTH_S = 0.05
 
 

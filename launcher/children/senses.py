@@ -1,7 +1,8 @@
 """What one child lets be known of itself: answers to probes and sd_notify datagrams, as facts and as events.
 
-Decides what counts as progress (a phase or a number that changed, or an asked extension) and keeps the last
-believable answer. Does not know states or thresholds: every answer becomes an event, the lifecycle judges.
+Decides what counts as progress (a phase, a number or a status that changed, or an asked extension) and keeps
+the last believable answer. Does not know states or thresholds: every answer becomes an event, the lifecycle
+judges.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ class Senses:
         if said.is_watchdog:
             facts.watchdog_at = asyncio.get_running_loop().time()
         self._tell_device(said.device)
+        has_news = said.status is not None and said.status != self.told.detail
         self.told.detail = said.status or self.told.detail
-        self._move(said.phase, said.progress, said.extend_s or 0.0)
+        self._move(said.phase, said.progress, said.extend_s or 0.0, has_news=has_news)
         facts.phase, facts.progress = self.told.phase, self.told.progress
         if self._prober is not None and (said.is_ready or said.phase is not None):
             self._prober.kick()
@@ -119,7 +121,9 @@ class Senses:
             self.told.device = device
             self._on_device(device)
 
-    def _move(self, phase: str | None, progress: float | None, extend_s: float) -> None:
+    def _move(
+        self, phase: str | None, progress: float | None, extend_s: float, *, has_news: bool = False
+    ) -> None:
         told = self.told
         has_new_phase = phase is not None and phase != told.phase
         has_moved = has_new_phase or (progress is not None and progress != told.progress)
@@ -127,5 +131,5 @@ class Senses:
             told.phase, told.progress = phase, progress
         elif progress is not None:
             told.progress = progress
-        if has_moved or extend_s:
+        if has_moved or has_news or extend_s:
             self._post(Progressed(self._generation, extend_s))
