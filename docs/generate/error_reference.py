@@ -16,6 +16,12 @@ __all__ = ["launcher_codes", "render"]
 
 E = TypeVar("E", bound=Exception)
 MEANINGS = {"E_USAGE": ("2", "The command line cannot be understood; the hint names the help of the verb.")}
+SCRIPT = {
+    "E_PYTHON": "No Python of a version that can be used was found; the message names what was tried.",
+    "E_VENV": "The virtual environment cannot be made; on Debian the module is a package of its own.",
+    "E_INSTALL": "Fetching or installing the dependencies did not finish; the same command again goes on from there.",
+}
+"""The codes of the shell script that prepares the environment."""
 SOURCES = frozenset({"launcher.errors", "launcher.error_base", "servers.errors", DeviceFailed.__module__})
 NOT_FOR_USERS = {"E_FAILED", "invalid_request"}
 
@@ -37,6 +43,9 @@ def render() -> str:
         " symptom is in [When something is wrong](../how-to/troubleshoot.md).",
         "## lucid-launch",
         table(("code", "exit", "meaning"), launcher),
+        "## `./lucid`, before there is a lucid-launch",
+        "Exit code 6.",
+        table(("code", "meaning"), [(f"`{code}`", meaning) for code, meaning in SCRIPT.items()]),
         "## A built-in server that cannot start",
         "Printed to its log and shown by `status`. Exit code 78 is not retried.",
         table(("code", "exit", "meaning"), dict.fromkeys(startup)),

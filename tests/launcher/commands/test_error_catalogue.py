@@ -377,8 +377,9 @@ def test_every_code_of_the_launcher_is_provoked() -> None:
 
 
 def test_the_reference_lists_exactly_the_codes_in_the_code() -> None:
-    """Every `E_…` of launcher and servers stands in the error reference, and nothing else does."""
+    """Every `E_…` of launcher, servers and `./lucid` stands in the error reference, and nothing else does."""
     sources = [path for folder in ("launcher", "servers") for path in (ROOT / folder).rglob("*.py")]
+    sources.append(ROOT / "lucid")
     in_code = {code for path in sources for code in CODE.findall(path.read_text("utf-8"))}
     in_reference = set(CODE.findall(REFERENCE.read_text("utf-8")))
     assert in_code - {"E_FAILED"} == in_reference  # the base class's, which nothing raises
