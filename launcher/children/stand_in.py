@@ -93,7 +93,11 @@ class StandIn:
     def _rest(self) -> None:
         """There are no descriptors left, or no memory: others need what there will be."""
         self._stop_listening()
-        self._pause = self._loop.call_later(_PAUSE_S, self._listen)
+        self._pause = self._loop.call_later(_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._listen()
 
     def _answer(self, request: bytes) -> bytes:
         return build_reply(request, self._describe())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -154,3 +156,32 @@ async def test_a_socket_that_a_child_made_blocking_does_not_block(listener: sock
     assert (await ask(listener)).startswith(b"HTTP/1.1 503 ")
     assert listener.getblocking() is False
     answering.close()
+
+
+class Exhausted(socket.socket):
+    """A listening socket for which there are no descriptors, a given number of times."""
+
+    failures = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """As without us, once the failures are over."""
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+async def test_want_of_descriptors_is_waited_out(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is accepted for a while, and then everybody is: before and after a client has left."""
+    monkeypatch.setattr(stand_in, "_PAUSE_S", 0.05)
+    poor = Exhausted(fileno=listener.detach())
+    answering = StandIn(lambda: Situation("memory", "waiting", True))
+    answering.serve([poor])
+    for _ in range(3):
+        poor.failures = 1
+        assert (await ask(poor)).startswith(b"HTTP/1.1 503 ")
+    assert poor.failures == 0
+    answering.close()
+    poor.close()
