@@ -1,11 +1,12 @@
 """An engine around an exported graph: tokenizers in front, any graph runtime in the middle, numpy behind.
 
-It decides everything that the runtimes have in common: padding, pooling in float32, and what is told about
-the model. What runs the graph (`openvino_engine`, `onnx_engine`) is given to it. Nothing here imports torch
-or transformers: a server on such an engine starts in a fraction of their import time and memory.
+It decides everything that the runtimes have in common: parts, padding, pooling in float32, and what is told
+about the model. What runs the graph (`openvino_engine`, `onnx_engine`) is given to it. Nothing here imports
+torch or transformers: a server on such an engine starts in a fraction of their import time and memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol, Self, get_args
 
@@ -20,7 +21,8 @@ from servers.embedding.engine import (
     Tokens,
     Vectors,
 )
-from servers.embedding.pooling import PoolingMode, pad, pool
+from servers.embedding.parts import deal
+from servers.embedding.pooling import Padded, PoolingMode, pad, pool
 from servers.embedding.tokenizer import TextTokenizer
 
 _ALLOCATION_FAILED = ("bad_alloc", "bad alloc", "failed to allocate memory", "cannot allocate memory")
@@ -54,10 +56,15 @@ class ModelCard:
 class Graph(Protocol):
     """A transformer that a runtime has loaded: padded token ids in, token vectors out."""
 
-    def infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the float32 token vectors (texts, width, dimensions); valid until the next call.
+    @property
+    def streams(self) -> int:
+        """How many parts of a batch are computed at once."""
 
-        Raises `RuntimeError` with the runtime's own words, or `MemoryError`.
+    def infer(self, parts: Sequence[Padded]) -> Generator[NDArray[np.float32], None, None]:
+        """Yield each part's float32 token vectors (texts, width, dimensions), in order; valid until the next.
+
+        Later parts are computed meanwhile. Raises `RuntimeError` with the runtime's own words, or
+        `MemoryError`; however it ends, nothing is computed any more once it has.
         """
 
     def close(self) -> None:
@@ -85,9 +92,14 @@ class GraphEngine:
 
     def forward(self, batch: Sequence[Tokens]) -> Vectors:
         """Return the pooled float32 vectors of `batch`, in order, not normalised."""
-        ids, mask = pad(batch, self._card.pad_id)
+        lengths = [len(tokens) for tokens in batch]
+        parts = deal(lengths, self._graph.streams)
+        padded = [pad([batch[place] for place in part], self._card.pad_id) for part in parts]
+        pooled = np.empty((len(batch), self._info.dimensions), dtype=np.float32)
         try:
-            hidden = self._graph.infer(ids, mask)
+            with closing(self._graph.infer(padded)) as computed:
+                for part, hidden in zip(parts, computed, strict=True):
+                    pooled[part] = pool(hidden, [lengths[place] for place in part], self._card.pooling)
         except MemoryError as error:
             raise EngineOutOfMemory(str(error)) from error
         except RuntimeError as error:
@@ -95,7 +107,7 @@ class GraphEngine:
             if any(words in str(error).lower() for words in _ALLOCATION_FAILED):
                 raise EngineOutOfMemory(str(error)) from error
             raise
-        return pool(hidden, [len(tokens) for tokens in batch], self._card.pooling)
+        return pooled
 
     def memory(self) -> DeviceMemory | None:
         """Return None: these engines run on the CPU."""

@@ -5,7 +5,7 @@ It decides how ONNX Runtime is set up: as many threads as the server was given, 
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from servers.embedding.artefacts import ONNX_FILE
+from servers.embedding.pooling import Padded
 
 _PROVIDER: Final = "CPUExecutionProvider"
 
@@ -42,11 +43,17 @@ class OnnxGraph:
         with _as_runtime_errors():
             self._session: Any = onnxruntime.InferenceSession(path, options, providers=[_PROVIDER])
 
-    def infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the token vectors."""
-        with _as_runtime_errors():
-            (hidden,) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
-        return np.asarray(hidden, dtype=np.float32)
+    @property
+    def streams(self) -> int:
+        """One part at a time, with all threads."""
+        return 1
+
+    def infer(self, parts: Sequence[Padded]) -> Generator[NDArray[np.float32], None, None]:
+        """Yield the token vectors of each part."""
+        for ids, mask in parts:
+            with _as_runtime_errors():
+                (hidden,) = self._session.run(None, {"input_ids": ids, "attention_mask": mask})
+            yield np.asarray(hidden, dtype=np.float32)
 
     def close(self) -> None:
         """Free the session."""

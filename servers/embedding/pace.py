@@ -7,8 +7,12 @@ neither queues nor clocks: counts and seconds are given to it.
 import math
 from typing import Final
 
-LONGEST_BATCH_S: Final = 0.1
-"""How long a batch should take at most: what a newcomer waits for behind a running batch."""
+LONGEST_BATCH_S: Final = 0.06
+"""How long a batch should take at most: what a newcomer waits for behind a running batch.
+
+Also what keeps a crowd in two groups: clients that were all answered at once leave the model without work
+until they have asked again.
+"""
 
 SHORTEST_BULK_BATCH_S: Final = 0.008
 """A bulk batch may always take this long: nobody notices a wait this short."""

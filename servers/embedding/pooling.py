@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from servers.embedding.engine import Tokens, Vectors
+from servers.embedding.parts import padded_width
 
 PoolingMode = Literal["mean", "cls", "max", "mean_sqrt_len", "lasttoken"]
 
-WIDTH_STEP: Final = 4
-"""Padded widths are multiples of this: a graph prepares itself once per new shape (5 to 20 ms measured)."""
+Padded = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Token ids and their mask (1: a token, 0: padding), each (texts, width)."""
 
 
-def pad(batch: Sequence[Tokens], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def pad(batch: Sequence[Tokens], pad_id: int) -> Padded:
     """Return ids and mask of a non-empty batch, each (texts, width), padded on the right."""
-    longest = max(len(tokens) for tokens in batch)
-    width = -(-longest // WIDTH_STEP) * WIDTH_STEP
+    width = padded_width(max(len(tokens) for tokens in batch))
     ids = np.full((len(batch), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(batch), width), dtype=np.int64)
     for row, tokens in enumerate(batch):

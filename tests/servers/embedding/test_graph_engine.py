@@ -1,6 +1,6 @@
 """What all exported graphs have in common: padding in, pooling out, and failures told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from servers.embedding.engine import EngineOutOfMemory
 from servers.embedding.graph_engine import GraphEngine, ModelCard, describe
 from servers.embedding.models import find_model
+from servers.embedding.pooling import Padded
 
 CARD = ModelCard(dimensions=2, max_input_tokens=16, pad_id=0, pooling="mean", prompt="", matryoshka=True)
 
@@ -17,16 +18,23 @@ CARD = ModelCard(dimensions=2, max_input_tokens=16, pad_id=0, pooling="mean", pr
 class EchoGraph:
     """A graph whose token vectors are the token's id and one."""
 
-    def __init__(self, failure: Exception | None = None) -> None:
+    def __init__(self, failure: Exception | None = None, streams: int = 1) -> None:
         """Raise `failure` instead, if given."""
         self.failure = failure
-        self.is_closed = False
+        self.streams = streams
+        self.sizes: list[int] = []
+        self.is_closed = self.is_settled = False
 
-    def infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the ids as vectors."""
-        if self.failure is not None:
-            raise self.failure
-        return np.stack([ids, np.ones_like(ids)], axis=2).astype(np.float32)
+    def infer(self, parts: Sequence[Padded]) -> Generator[NDArray[np.float32], None, None]:
+        """Yield the ids as vectors."""
+        try:
+            for ids, _ in parts:
+                if self.failure is not None:
+                    raise self.failure
+                self.sizes.append(len(ids))
+                yield np.stack([ids, np.ones_like(ids)], axis=2).astype(np.float32)
+        finally:
+            self.is_settled = True
 
     def close(self) -> None:
         """Remember it."""
@@ -55,6 +63,17 @@ def test_each_text_is_the_mean_of_its_own_tokens(tokenizer: Tokenizer) -> None:
     batch = echo.tokenize(["rain", "a somewhat longer text about rain"])
     expected = [means(tokens.ids.tolist()) for tokens in batch]
     np.testing.assert_allclose(echo.forward(batch), np.array(expected), rtol=1e-6)
+
+
+def test_a_batch_is_dealt_out_and_comes_back_in_its_order(tokenizer: Tokenizer) -> None:
+    """Each core has a part of near lengths; which text went where is nobody else's business."""
+    graph = EchoGraph(streams=2)
+    echo = engine(graph, tokenizer)
+    batch = echo.tokenize(["rain " * 9, "rain", "snow " * 9, "snow"])
+    expected = [means(tokens.ids.tolist()) for tokens in batch]
+    np.testing.assert_allclose(echo.forward(batch), np.array(expected), rtol=1e-6)
+    assert sorted(graph.sizes) == [2, 2]
+    assert graph.is_settled
 
 
 @pytest.mark.parametrize(

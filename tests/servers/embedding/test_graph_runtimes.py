@@ -9,7 +9,7 @@ import pytest
 from servers.embedding.artefacts import ArtefactUnusable, make_artefact
 from servers.embedding.graph_loading import load_graph_engine
 from servers.embedding.onnx_engine import OnnxGraph
-from servers.embedding.openvino_engine import OpenVinoGraph, import_openvino
+from servers.embedding.openvino_engine import OpenVinoGraph, count_streams, import_openvino
 from servers.embedding.selection import Wanted, artefact_folder
 from servers.embedding.variants import Variant
 
@@ -23,10 +23,10 @@ MASK = np.ones_like(IDS)
 def test_openvino_computes_with_the_threads_it_is_given_and_pins_none(threads: int, exported: Wanted) -> None:
     """Two servers with a core each must not both use both, nor pin themselves to the same one."""
     graph = OpenVinoGraph(artefact_folder(exported, Variant("openvino", "float32")), "float32", threads)
-    compiled = graph._request.get_compiled_model()
+    compiled = graph._compiled
     assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
     assert compiled.get_property("ENABLE_CPU_PINNING") is False
-    assert compiled.get_property("NUM_STREAMS") == 1
+    assert compiled.get_property("NUM_STREAMS") == graph.streams == threads
     graph.close()
 
 
@@ -46,9 +46,26 @@ def test_a_bad_input_is_a_runtime_error_and_the_graph_goes_on(exported: Wanted) 
     """A token id outside the vocabulary fails its batch; the next one is computed."""
     graph = OnnxGraph(artefact_folder(exported, Variant("onnx", "float32")), 1)
     with pytest.raises(RuntimeError, match="ONNX Runtime"):
-        graph.infer(IDS + 10_000_000, MASK)
-    assert graph.infer(IDS, MASK).shape == (1, 3, 384)
+        next(graph.infer([(IDS + 10_000_000, MASK)]))
+    assert next(graph.infer([(IDS, MASK)])).shape == (1, 3, 384)
     graph.close()
+
+
+def test_parts_left_behind_do_not_hinder_the_next_batch(exported: Wanted) -> None:
+    """Whoever stops after the first part leaves nothing running that a later batch would meet."""
+    graph = OpenVinoGraph(artefact_folder(exported, Variant("openvino", "float32")), "float32", 2)
+    parts = [(np.tile(IDS, (rows, 1)), np.tile(MASK, (rows, 1))) for rows in (3, 2, 1)]
+    left = graph.infer(parts)
+    next(left)
+    left.close()
+    assert [len(hidden) for hidden in graph.infer(parts)] == [3, 2, 1]
+    graph.close()
+
+
+@pytest.mark.parametrize(("threads", "streams"), [(1, 1), (2, 2), (3, 2), (4, 2), (16, 8)])
+def test_threads_are_dealt_to_streams_in_ones_and_then_in_twos(threads: int, streams: int) -> None:
+    """Few threads in a stream wait little for each other; no stream is without one."""
+    assert count_streams(threads) == streams
 
 
 def test_openvino_comes_without_its_converter_and_telemetry() -> None:
@@ -67,7 +84,7 @@ def test_compiled_code_that_does_not_load_is_compiled_again(exported: Wanted, tm
     compiled.chmod(0o600)
     compiled.write_bytes(b"not compiled code")
     graph = OpenVinoGraph(tmp_path, "float32", 1)
-    assert np.isfinite(graph.infer(IDS, MASK)).all()
+    assert np.isfinite(next(graph.infer([(IDS, MASK)]))).all()
     graph.close()
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servers.embedding.engine import Tokens
-from servers.embedding.pooling import WIDTH_STEP, PoolingMode, pad, pool
+from servers.embedding.parts import WIDTH_STEP
+from servers.embedding.pooling import PoolingMode, pad, pool
 
 HIDDEN = np.array([[[1, 5], [3, 1], [99, 99]], [[2, 2], [4, 4], [6, 0]]], dtype=np.float32)
 LENGTHS = (2, 3)
