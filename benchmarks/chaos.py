@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -104,6 +105,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="0: the schedules of one seed")
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     options = parser.parse_args(argv)
+    # Asked to end, the stack is ended first.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     tally, bounds = Tally(), Bounds()
     if options.schedule is not None:
         suffer(None, options.schedule, bounds, tally)

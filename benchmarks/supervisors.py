@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,8 @@ def rows(options: argparse.Namespace) -> dict[str, Measure]:
 def main(argv: list[str]) -> int:
     """Measure, write, say; returns the exit code."""
     options = parse(argv)
+    # Asked to end, everything that was started is ended first.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     measures = rows(options)
     chosen = options.only or list(measures)
     if unknown := set(chosen) - set(measures):

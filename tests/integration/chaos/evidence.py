@@ -10,11 +10,13 @@ import re
 import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from launcher.logs.reader import log_files
 
-__all__ = ["doubles", "judge_lines", "logged_lines", "torn_lines", "written_lines"]
+__all__ = ["doubles", "judge_lines", "late_restarts", "logged_lines", "torn_lines", "written_lines"]
 
 _LINE = re.compile(r" stdout \| chaos (?P<birth>\S+) (?P<number>\d+) (?P<padding>x*)$")
 _PIECE = re.compile(r" (?:stdout|stderr)\+? \| ")
@@ -68,6 +70,27 @@ def judge_lines(
             f" {len(numbers) - len(set(numbers))} twice, in order: {numbers == sorted(numbers)}"
         )
     return problems
+
+
+def late_restarts(events: Iterable[Mapping[str, Any]], bound_s: float) -> list[str]:
+    """Every restart that was due and began later than `bound_s` after the end of the one before."""
+    ended: dict[str, Mapping[str, Any]] = {}
+    problems = []
+    for event in events:
+        before = ended.pop(event["child"], None)
+        if event["to"] == "backoff":
+            ended[event["child"]] = event
+        elif before is not None and event["to"] == "starting":
+            took_s = (_time(event) - _time(before)).total_seconds()
+            if took_s > bound_s:
+                problems.append(
+                    f"{event['child']} was {before['cause']}, and began again {took_s:.2f} s later"
+                )
+    return problems
+
+
+def _time(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["at"])
 
 
 def doubles(folder: Path) -> list[str]:

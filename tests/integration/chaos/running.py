@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.integration.chaos.deeds import Deeds, pause
-from tests.integration.chaos.evidence import doubles, judge_lines, logged_lines, torn_lines, written_lines
+from tests.integration.chaos.evidence import (
+    doubles,
+    judge_lines,
+    late_restarts,
+    logged_lines,
+    torn_lines,
+    written_lines,
+)
 from tests.integration.chaos.operations import Hit, Schedule, Step
 from tests.integration.chaos.watchers import Client, StatusReader, Watcher
 from tests.integration.chaos.world import World
@@ -28,6 +35,7 @@ class Bounds:
     settle_s: float = 10.0
     settle_hang_s: float = 20.0
     gap_s: float = 3.0
+    restart_s: float = 3.0
     rss_growth_bytes: int = 4_000_000
 
 
@@ -71,6 +79,7 @@ def _suffer(world: World, schedule: Schedule, bounds: Bounds, verdict: Verdict) 
         for number, step in enumerate(schedule):
             _take(step, world, deeds)
             verdict.problems += _settle(number, step, world, bounds, verdict)
+    verdict.problems += late_restarts(world.ask("events")["events"], bounds.restart_s)
     verdict.problems += deeds.problems
     for client in clients:
         verdict.problems += client.problems()

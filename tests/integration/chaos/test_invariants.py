@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from tests.integration.chaos.evidence import doubles, judge_lines, logged_lines, torn_lines, written_lines
+from tests.integration.chaos.evidence import (
+    doubles,
+    judge_lines,
+    late_restarts,
+    logged_lines,
+    torn_lines,
+    written_lines,
+)
 from tests.integration.chaos.operations import Schedule, read_schedule, schedules, write_schedule
 from tests.integration.chaos.watchers import Client, StatusReader
 from tests.integration.chaos.world import CHILD, World, is_running
@@ -204,6 +211,19 @@ def test_a_failure_of_a_watcher_is_not_swallowed() -> None:
     client = Client("web", lambda: {}["no port"])
     with pytest.raises(KeyError), client:
         client.wait_failed(30)
+
+
+def test_a_late_restart_is_named() -> None:
+    """From the end of a child to its next start; one that was stopped meanwhile was not due."""
+
+    def event(child: str, second: int, to: str) -> dict[str, Any]:
+        return {"child": child, "at": f"2026-11-23T14:02:{second:02}.5Z", "to": to, "cause": "killed"}
+
+    prompt = [event("web", 1, "backoff"), event("web", 2, "starting")]
+    stopped = [event("web", 3, "backoff"), event("web", 4, "stopped"), event("web", 9, "starting")]
+    late = [event("a", 1, "backoff"), event("web", 2, "backoff"), event("a", 9, "starting")]
+    assert late_restarts([*prompt, *stopped], bound_s=1.0) == []
+    assert late_restarts(late, bound_s=1.0) == ["a was killed, and began again 8.00 s later"]
 
 
 def reader(tmp_path: Path) -> StatusReader:

@@ -47,6 +47,7 @@ services:
     port: auto
     host: 127.0.0.1
     inherit_sockets: true
+    while_starting: answer
     health: {{http: /, period: 300ms, timeout: 1s, failures: 2}}
     env: {{VALUE: "{family}"}}
   chatty:
