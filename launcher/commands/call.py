@@ -87,7 +87,7 @@ def _many(
     if as_json:
         invocation.output.data(json.dumps(statistics_report(measured), indent=2))
     else:
-        invocation.output.data("\n".join(map(clean, statistics_lines(measured))))
+        invocation.output.text("\n".join(map(clean, statistics_lines(measured))))
     return 1 if measured.refusals else 0
 
 

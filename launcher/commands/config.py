@@ -45,7 +45,7 @@ def check(invocation: Invocation, as_json: bool) -> int:
         return 0
     names = ", ".join(config.services)
     count = len(config.services)
-    invocation.output.data(f"{config.path.name} is right: {count} service{'s' * (count != 1)} ({names})")
+    invocation.output.text(f"{config.path.name} is right: {count} service{'s' * (count != 1)} ({names})")
     return 0
 
 

@@ -43,7 +43,7 @@ def command(invocation: Invocation, as_json: bool) -> int:
         invocation.output.data(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         for line in _lines(checks, invocation.output.width(sys.stdout)):
-            invocation.output.data(line)
+            invocation.output.text(line)
     return 1 if has_failed else 0
 
 

@@ -1,7 +1,7 @@
 """Waits on the control socket for a goal, with a time limit, telling a progress display what comes by."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from launcher.commands.goals import Goal, Verdict
@@ -40,12 +40,7 @@ async def reach(
     verdict = Verdict()
     try:
         async with asyncio.timeout(timeout_s):
-            async for frame in control.frames():
-                if frame.get("type") == "event":
-                    progress.event(frame["event"])
-                    continue
-                progress.snapshot(frame["snapshot"])
-                verdict = goal(frame["snapshot"])
+            async for verdict in _verdicts(control, goal, progress):
                 if verdict.is_reached or verdict.failed:
                     break
             else:
@@ -61,3 +56,13 @@ async def reach(
         progress.close()
     if verdict.failed:
         raise ActionFailed("\n".join(line for child in verdict.failed for line in reason_lines(child)))
+
+
+async def _verdicts(control: ControlClient, goal: Goal, progress: Progress) -> AsyncIterator[Verdict]:
+    """What the goal says of each snapshot, until the supervisor ends; the progress is told all of it."""
+    async for frame in control.frames():
+        if frame.get("type") == "event":
+            progress.event(frame["event"])
+        else:
+            progress.snapshot(frame["snapshot"])
+            yield goal(frame["snapshot"])

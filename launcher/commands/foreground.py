@@ -74,7 +74,7 @@ class Foreground:
         self._ready.set()
         self._output.data("all services are ready")
         for line in address_lines(document):
-            self._output.data(line)
+            self._output.text(line)
 
     async def _stop_on_signals(self) -> None:
         """The first signal asks for an orderly stop, any further one for an immediate one."""

@@ -95,7 +95,10 @@ def command(
     check_names(config_path, folder, services)
     wanted = LogFilter(pattern, since, until, LEVELS[level] if level else 0, invert)
     request = Request(folder, services, wanted, lines, prev)
-    style = LineFormat(form, color=invocation.output.wants_color(sys.stdout), is_terminal=sys.stdout.isatty())
+    output, is_terminal = invocation.output, sys.stdout.isatty()
+    is_ascii = is_terminal and output.is_ascii(sys.stdout)  # a pipe gets what the child wrote
+    color = output.wants_color(sys.stdout)
+    style = LineFormat(form, color=color, is_terminal=is_terminal, ascii_only=is_ascii)
     if follow:
         from launcher.commands.logs_follow import follow_logs
 

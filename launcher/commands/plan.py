@@ -41,7 +41,7 @@ def command(invocation: Invocation, services: tuple[str, ...], as_json: bool, st
         output.data(json.dumps(plan.to_document(), ensure_ascii=False, indent=2))
         return 0
     for line in _lines(plan):
-        output.data(line)
+        output.text(line)
     for note in plan.notes:
         output.warn(note)
     return 0

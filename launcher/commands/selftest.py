@@ -34,7 +34,7 @@ def command(invocation: Invocation, services: tuple[str, ...], as_json: bool) ->
     for outcome in _outcomes(invocation, document, services):
         outcomes.append(outcome)
         if not as_json:
-            invocation.output.data(outcome_line(outcome, ascii_only=invocation.output.is_ascii(sys.stdout)))
+            invocation.output.text(outcome_line(outcome, ascii_only=invocation.output.is_ascii(sys.stdout)))
     if not outcomes:
         raise ActionFailed(
             "there is no built-in server to test", hint="selftest knows memory and inference servers"

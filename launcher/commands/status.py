@@ -15,7 +15,7 @@ from launcher.control_client import fetch_status
 from launcher.errors import NoSuchService
 from launcher.invocation import Invocation
 from launcher.terminal.output import Output
-from launcher.terminal.reasons import has_reason, reason_lines
+from launcher.terminal.reasons import QUOTED, has_reason, reason_lines
 from launcher.terminal.rows import not_ready, rows_of
 from launcher.terminal.sanitize import clean
 from launcher.terminal.status_table import table_lines
@@ -61,17 +61,23 @@ def show(
         invocation.output.data(json.dumps(_only(document, services), ensure_ascii=False, indent=2))
         return
     output = invocation.output
+    width = output.width(sys.stdout)
     rows = rows_of(document, services, ascii_only=output.is_ascii(sys.stdout))
-    for line in table_lines(rows, output.width(sys.stdout)):
-        output.data(line)
-    for line in [*_gpu_lines(output, document, services), *remarks(document, services)]:
-        output.data(line)
-    for child in not_ready(document, services):
-        if not has_reason(child):
-            continue
-        output.data("")
-        for line in reason_lines(child):
-            output.data(line)
+    lines = [*table_lines(rows, width), *_gpu_lines(output, document, services)]
+    told = remarks(document, services)
+    for child in filter(has_reason, not_ready(document, services)):
+        told += ["", *reason_lines(child)]
+    for line in [*lines, *(_fitted(line, width) for line in told)]:
+        output.text(line)
+
+
+def _fitted(line: str, width: int | None) -> str:
+    """A sentence broken between words where it is too long; what a child said stays as it is."""
+    if width is None or len(line) <= width or line.startswith(QUOTED):
+        return line
+    from launcher.terminal.wrapping import hanging
+
+    return hanging("", line, 4 if line.startswith(" ") else 2, width)
 
 
 def _gpu_lines(output: Output, document: Mapping[str, Any], services: Collection[str]) -> list[str]:

@@ -52,13 +52,10 @@ def command(
     if dry_run:
         return _dry_run(ctx, services, strict_ports, as_json)
     invocation: Invocation = ctx.obj
-    config_path = invocation.config_path()
-    output = invocation.output
+    config_path, output = invocation.config_path(), invocation.output
     shows_steps = output.is_full_screen() and not (foreground or detach or wait)
     if shows_steps:
-        output.note(
-            f"lucid-launch up · {config_path}" if not output.is_ascii(sys.stderr) else f"{config_path}"
-        )
+        output.note(f"lucid-launch up {'-' if output.is_ascii(sys.stderr) else '·'} {config_path}")
     brought = bring_up(config_path, services, strict_ports, timeout, output)
     if wait:
         _wait(config_path, services, brought, timeout, output)

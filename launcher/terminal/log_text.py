@@ -6,6 +6,7 @@ import click
 
 from launcher.logs.levels import ERROR, LEVEL_NAMES, WARNING, LevelTracker
 from launcher.logs.records import LogLine, as_json, local_time
+from launcher.terminal.plain_ascii import in_ascii
 from launcher.terminal.sanitize import clean
 
 NAME_COLORS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
@@ -25,8 +26,9 @@ class LineFormat:
     nature).
     """
 
-    def __init__(self, form: str, *, color: bool, is_terminal: bool) -> None:
+    def __init__(self, form: str, *, color: bool, is_terminal: bool, ascii_only: bool = False) -> None:
         self._form = form
+        self._ascii_only = ascii_only
         self._color = color
         self._is_terminal = is_terminal
         self._name_width = 0
@@ -41,7 +43,8 @@ class LineFormat:
             if line.is_marker:
                 return None
             return clean(line.text) if self._is_terminal else line.text
-        return self._text(line)
+        text = self._text(line)
+        return in_ascii(text) if self._ascii_only else text
 
     def _text(self, line: LogLine) -> str:
         """Local time, name, text; a marker stands out as a rule."""

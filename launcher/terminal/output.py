@@ -13,6 +13,7 @@ from typing import TextIO
 import click
 
 from launcher.errors import LauncherError
+from launcher.terminal.plain_ascii import in_ascii
 
 _ASCII_LOCALES = ("C", "POSIX")
 
@@ -35,20 +36,30 @@ class Output:
         """Write one line (or block) of data to stdout, without its colour codes where colour is off."""
         click.echo(text, color=self.wants_color(sys.stdout))
 
+    def text(self, text: str) -> None:
+        """Write data that is for reading to stdout: as `data`, but in ASCII where that is wanted."""
+        self.data(in_ascii(text) if self.is_ascii(sys.stdout) else text)
+
     def note(self, text: str) -> None:
         """Write progress or a hint to stderr; silent under `-q`."""
         if not self.quiet:
-            click.echo(text, err=True, color=self.wants_color(sys.stderr))
+            self._say(text)
 
     def warn(self, text: str) -> None:
         """Write something that the user must see to stderr, `-q` or not."""
-        click.echo(click.style(f"warning: {text}", fg="yellow"), err=True, color=self.wants_color(sys.stderr))
+        self._say(click.style(f"warning: {text}", fg="yellow"))
 
     def error(self, error: LauncherError) -> None:
         """Write an error to stderr: code and sentence first, the mend last; under `-v` its fields as JSON."""
         if self.verbose and error.details():
             click.echo(json.dumps(error.details()), err=True)
-        click.echo(paint_error(error.render()), err=True, color=self.wants_color(sys.stderr))
+        text = wrapped_error(error.render(), self.width(sys.stderr))
+        self._say(paint_error(text))
+
+    def _say(self, text: str) -> None:
+        """Write to stderr, in ASCII where that is wanted."""
+        shown = in_ascii(text) if self.is_ascii(sys.stderr) else text
+        click.echo(shown, err=True, color=self.wants_color(sys.stderr))
 
     def wants_color(self, stream: TextIO) -> bool:
         """Whether colour codes may be written to `stream`."""
@@ -109,6 +120,22 @@ def paint_error(text: str) -> str:
     off.
     """
     return "\n".join(_paint_line(line) for line in text.splitlines())
+
+
+def wrapped_error(text: str, width: int | None) -> str:
+    """A rendered error with its sentences and mends broken between words; quoted lines stay as they are."""
+    if width is None:
+        return text
+    from launcher.terminal.wrapping import hanging  # only a person at a terminal pays for it
+
+    indents = {"error[": 2, "  hint: ": 8}
+    return "\n".join(
+        next(
+            (hanging("", line, indent, width) for start, indent in indents.items() if line.startswith(start)),
+            line,
+        )
+        for line in text.splitlines()
+    )
 
 
 def _paint_line(line: str) -> str:

@@ -10,6 +10,8 @@ from launcher.terminal import cells
 from launcher.terminal.sanitize import clean
 
 TAIL_LINES = 8
+QUOTED = "  │ "
+"""What stands before a line that a child wrote."""
 
 _EXIT_WORDS = {
     "killed": "was killed",
@@ -42,7 +44,7 @@ def reason_lines(child: Mapping[str, Any]) -> list[str]:
     lines = [f"{name}  {headline(child)}"]
     last_exit = child.get("last_exit") or {}
     tail = last_exit.get("stderr_tail") or []
-    lines += [f"  │ {clean(str(line))}" for line in tail[-TAIL_LINES:]]
+    lines += [f"{QUOTED}{clean(str(line))}" for line in tail[-TAIL_LINES:]]
     if last_exit.get("diagnosis"):
         lines.append(f"  diagnosis: {clean(str(last_exit['diagnosis']))}")
     if last_exit or child.get("state") == "failed":

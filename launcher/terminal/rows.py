@@ -64,28 +64,15 @@ def _row(
     stats = (health.get("stats") or {}) if child.get("pid") is not None else {}
     requests = stats.get("requests") or {}
     total = (stats.get("latency_ms") or {}).get("total") or {}
-    p50, p99 = cells.milliseconds(total.get("p50")), cells.milliseconds(total.get("p99"))
-    gpu = child.get("gpu") or {}
-    on_cpu = _fell_back_to_cpu(service)
-    words = cells.state_words(child) + (" on CPU" if on_cpu and state == "ready" else "")
+    on_cpu = " on CPU" if state == "ready" and _fell_back_to_cpu(service) else ""
     text = {
         "SERVICE": child.get("name", name),
-        "STATE": f"{cells.glyph(state, ascii_only=ascii_only)} {words}",
-        "UPTIME": cells.duration(child.get("uptime_s")),
-        "RST": cells.number(child.get("restarts")),
+        "STATE": f"{cells.glyph(state, ascii_only=ascii_only)} {cells.state_words(child)}{on_cpu}",
         "PORT": _port(service, child),
         "ADDRESS": _address(service, child),
-        "GPU": _gpu(gpu, stats, gpu_names),
-        "CPU%": cells.number(child.get("cpu_percent")),
-        "RSS": cells.size(child.get("rss_bytes")),
-        "VRAM": cells.size(child.get("vram_bytes")),
-        "REQ/S": cells.number(requests.get("per_second")),
-        "P50": p50,
-        "P99": p99,
-        "P50/P99 MS": cells.UNKNOWN if p50 == p99 == cells.UNKNOWN else f"{p50} / {p99}",
-        "QUEUE": _queue(stats.get("queue") or {}),
-        "PID": str(child.get("pid") or cells.UNKNOWN),
-        "HEALTH": cells.duration(health.get("age_s") if child.get("pid") is not None else None),
+        "GPU": _gpu(child.get("gpu") or {}, stats, gpu_names),
+        **_process_cells(child, health),
+        **_request_cells(requests, total, stats.get("queue") or {}),
     }
     return Row(
         service=name,
@@ -96,6 +83,33 @@ def _row(
         figures=_figures(child, requests, total, stats.get("queue") or {}, health),
         is_stale=(health.get("age_s") or 0.0) > 6.0,
     )
+
+
+def _process_cells(child: Mapping[str, Any], health: Mapping[str, Any]) -> dict[str, str]:
+    """What the supervisor knows of a process."""
+    return {
+        "UPTIME": cells.duration(child.get("uptime_s")),
+        "RST": cells.number(child.get("restarts")),
+        "CPU%": cells.number(child.get("cpu_percent")),
+        "RSS": cells.size(child.get("rss_bytes")),
+        "VRAM": cells.size(child.get("vram_bytes")),
+        "PID": str(child.get("pid") or cells.UNKNOWN),
+        "HEALTH": cells.duration(health.get("age_s") if child.get("pid") is not None else None),
+    }
+
+
+def _request_cells(
+    requests: Mapping[str, Any], total: Mapping[str, Any], queue: Mapping[str, Any]
+) -> dict[str, str]:
+    """What a server tells of its requests."""
+    p50, p99 = cells.milliseconds(total.get("p50")), cells.milliseconds(total.get("p99"))
+    return {
+        "REQ/S": cells.number(requests.get("per_second")),
+        "P50": p50,
+        "P99": p99,
+        "P50/P99 MS": cells.UNKNOWN if p50 == p99 == cells.UNKNOWN else f"{p50} / {p99}",
+        "QUEUE": _queue(queue),
+    }
 
 
 def _figures(

@@ -12,11 +12,20 @@ _LEAST_ROOM = 20
 
 
 def hanging(head: str, text: str, indent: int, width: int | None) -> str:
-    """`head`, which takes `indent` cells, then `text`, on as many lines of `width` cells as it needs.
+    """`head`, then `text`, on as many lines of `width` cells as it needs, all but the first `indent` deep.
 
-    None as width, as for a pipe, leaves everything on one line.
+    A head takes `indent` cells; without one the text begins at the left. None as width, as for a pipe, leaves
+    everything on one line.
     """
     if width is None or width - indent < _LEAST_ROOM:
         return head + text
-    lines = textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False) or [""]
-    return f"\n{' ' * indent}".join([head + lines[0], *lines[1:]])
+    blank = " " * indent
+    lines = textwrap.wrap(
+        text,
+        width,
+        initial_indent=blank if head else "",
+        subsequent_indent=blank,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return head + "\n".join(lines)[indent if head else 0 :]

@@ -162,6 +162,28 @@ def test_status_is_quick(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert min(took_s) < LIMIT_S, took_s
 
 
+def test_status_is_small(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` never needs more than 25 MB of memory, Python included."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(stack / "run"))
+    double = ControlDouble(stack / "config.yaml", all_ready())
+    script = (
+        "import sys; from launcher.cli import main; assert main(sys.argv[1:]) == 0;"
+        "print(open('/proc/self/status').read(), file=sys.stderr)"
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script, "-C", str(stack), "status"],
+            env=environment(stack),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        double.close()
+    (peak_kib,) = (int(line.split()[1]) for line in done.stderr.splitlines() if line.startswith("VmHWM:"))
+    assert peak_kib * 1024 < 25_000_000
+
+
 def test_a_reader_that_leaves_is_no_error(stack: Path) -> None:
     """`logs | head -1` ends quietly, with the exit code of a closed pipe."""
     (stack / "logs").mkdir()

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.terminal.output import wrapped_error
 from launcher.terminal.wrapping import hanging
 
 
@@ -30,3 +31,21 @@ def test_nothing_is_lost_and_nothing_too_wide(words: list[str], width: int) -> N
     text = hanging("head  ", " ".join(words), 6, width)
     assert text.split() == ["head", *words]
     assert max(map(len, text.split("\n"))) <= width
+
+
+def test_without_a_head_only_what_follows_is_set_in() -> None:
+    """As an error's sentence: from the left edge, then two cells in."""
+    assert (
+        hanging("", "error[E_X]: one two three four five", 2, 24) == "error[E_X]: one two\n  three four five"
+    )
+
+
+def test_an_error_keeps_what_it_quotes() -> None:
+    """On a narrow terminal sentences and mends are broken; source lines and carets are not."""
+    quoted = "config.yaml:12:3 |   " + "x" * 90
+    text = f"error[E_X]: {'words ' * 20}\n  {quoted}\n  hint: {'more ' * 20}".replace(" \n", "\n").rstrip()
+    wrapped = wrapped_error(text, 60).split("\n")
+    assert f"  {quoted}" in wrapped
+    assert all(len(line) <= 60 for line in wrapped if quoted not in line)
+    assert " ".join(" ".join(wrapped).split()) == " ".join(text.split())
+    assert wrapped_error(text, None) == text
