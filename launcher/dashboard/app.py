@@ -19,8 +19,8 @@ from textual.reactive import Reactive
 from launcher.dashboard.actions import ACTIONS
 from launcher.dashboard.feed import ControlFeed
 from launcher.dashboard.keys import STACK_KEYS, bindings, key_line
-from launcher.dashboard.log_files import LOG_INTERVAL_S, LogFiles
-from launcher.dashboard.log_view import LogView
+from launcher.dashboard.log_files import LOG_INTERVAL_S
+from launcher.dashboard.log_supply import LogSupply
 from launcher.dashboard.painted import Painted
 from launcher.dashboard.screens import DETACH, STOP_ALL
 from launcher.dashboard.signals import EXIT_BY_SIGNAL, EndingSignals
@@ -29,8 +29,6 @@ from launcher.dashboard.table import Table
 from launcher.dashboard.theme import COLORS
 from launcher.dashboard.timeline import Timeline
 from launcher.dashboard.view import View
-from launcher.logs.history import Found
-from launcher.logs.records import local_time
 
 __all__ = ["DETACH", "STOP_ALL", "Dashboard"]
 
@@ -67,16 +65,13 @@ class Dashboard(App[str]):
         self.view = View(ascii_only=ascii_only, has_color=not self.no_color)
         self.events: deque[dict[str, Any]] = deque(maxlen=EVENTS_KEPT)
         self.feed = ControlFeed(config_path, self, retry_s)
-        self.log_view = LogView(
-            "logs", config_path.parent / "logs" / "saved", ascii_only=ascii_only, search=self._search
-        )
-        self._files = LogFiles(
-            config_path.parent / "logs", self.log_view.pane.add, self._on_found, log_interval_s
-        )
+        logs = config_path.parent / "logs"
+        self._supply = LogSupply(logs, ascii_only=ascii_only, interval_s=log_interval_s)
+        self.log_view = self._supply.view
         self._top = Painted(self.view.top, "top")
         self._gpus = Painted(self.view.gpus, "gpus")
         self._table = Table(self.view, self.arrange)
-        self.solo_panel = SoloPanel(self.view, config_path.parent / "logs", self.arrange)
+        self.solo_panel = SoloPanel(self.view, logs, self.arrange)
         self._trouble = Painted(self.view.trouble, "trouble")
         self._keys = Painted(lambda width, height: key_line(width, ascii_only=ascii_only), "keys")
         self._heard_at = time.monotonic()
@@ -100,7 +95,7 @@ class Dashboard(App[str]):
         self.set_class(self.view.ascii_only, "ascii")
         self._signals.append(EndingSignals(self._end_by_signal))
         self.run_worker(self.listen(), name="control feed")
-        self.run_worker(self._files.run(), name="log files")
+        self.run_worker(self._supply.run(), name="log files")
         self.set_interval(1.0, self._each_second)
 
     def on_unmount(self) -> None:
@@ -148,21 +143,6 @@ class Dashboard(App[str]):
             self.on_lost(f"no news from the supervisor for {SILENCE_S:.0f} s")
         if self.log_view.style_of_lines.time_form == "age":
             self.log_view.pane.redraw()
-
-    def _search(self) -> None:
-        """Look for older lines that the filters let through."""
-        ring = self.log_view.ring
-        if ring.is_filtered:
-            self._files.search(ring.wants, ring.epoch)
-
-    def _on_found(self, found: Found, epoch: object) -> None:
-        """Show what was found, unless the filters have changed since it was asked for."""
-        if epoch != self.log_view.ring.epoch:
-            return
-        self.log_view.ring.show_found(found.lines)
-        if found.back_to is not None:
-            self.log_view.say(f"searched back to {local_time(found.back_to, '%m-%d %H:%M:%S')}")
-        self.log_view.pane.redraw()
 
     def action_do(self, name: str, *argument: object) -> None:
         """Do what a key or a command of the palette is for; see `actions`. The library passes one
