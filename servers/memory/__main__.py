@@ -8,7 +8,7 @@ import os
 import sys
 
 from servers.errors import StartupError
-from servers.memory.settings import DEFAULT_PORTS, MemorySettings, find_problems
+from servers.memory.settings import DEFAULT_PORTS, MemorySettings, find_problems, require_extras
 from servers.process_exit import leave
 from servers.settings import check_options, read_settings, wants_check
 
@@ -27,7 +27,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(settings: MemorySettings) -> int:
-    """Serve until told to stop; return the exit code."""
+    """Serve until told to stop; return the exit code. Raises BadSettings for a package that is missing."""
+    require_extras(settings)
     from servers.memory.assembly import build_service
     from servers.serve import run as serve
     from servers.surroundings import read_peers

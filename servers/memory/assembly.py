@@ -14,8 +14,8 @@ from servers.memory.mcp_door import McpDoor
 from servers.memory.memories import Memories
 from servers.memory.metrics import CommitMetrics
 from servers.memory.settings import MemorySettings
+from servers.memory.store.ballasted import BallastedStore
 from servers.memory.store.base import Store
-from servers.memory.store.sqlite import SqliteStore
 from servers.memory.transfers import Transfers
 from servers.memory.upkeep import Upkeep
 from servers.readiness import Readiness
@@ -90,7 +90,7 @@ def with_door(service: Service, door: McpDoor) -> Service:
 def open_store(settings: MemorySettings) -> Store:
     """Open the store that the settings name. Raises StoreUnusable."""
     if settings.store is None:
-        return SqliteStore(settings.path.expanduser())
+        return BallastedStore(settings.path.expanduser(), ballast_bytes=settings.ballast_bytes)
     # An extra: only who uses it needs psycopg, and only then is it imported.
     from servers.memory.store.postgres import PostgresStore
 

@@ -5,21 +5,30 @@ imports nothing heavy, since the launcher runs it before every start.
 """
 
 import os
+import shlex
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from pydantic import Field, SecretStr, field_validator
 
 from servers.embedding.models import find_model
-from servers.errors import ModelMissing
+from servers.errors import BadSettings, ModelMissing
 from servers.memory.scoring import DAY_MS, HALF_LIFE_DAYS, RankWeights, Rules, SignificanceWeights
 from servers.scoring_terms import INFORMATION_WEIGHT, SURPRISE_WEIGHT
 from servers.settings import EmbeddingSettings, OptionProblem, ServerSettings
 
 DEFAULT_PORTS: Final = (5000,)
 """The memory server has one port, which every client knows (protocol.md section 1)."""
+
+
+EXTRAS: Final = MappingProxyType(
+    {"store": ("psycopg", "psycopg[binary]>=3.3,<4"), "mcp": ("mcp", "mcp>=2.3,<3")}
+)
+"""The option that needs it: a module that `./lucid` does not install, and what pip is told to get it."""
 
 
 class MemorySettings(ServerSettings, EmbeddingSettings):
@@ -46,6 +55,9 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
     )
     max_metadata_bytes: int = Field(default=256 << 10, ge=2, description="larger metadata is too_large")
     max_memories: int | None = Field(default=None, ge=1, description="memories the store may hold; None: any")
+    ballast_bytes: int = Field(
+        default=64 << 20, ge=0, description="space kept for a full disk, given up so that deleting goes on"
+    )
     write_queue_rows: int = Field(default=8192, ge=1, description="memories that may wait for their commit")
 
     @field_validator("store")
@@ -106,15 +118,24 @@ def _path_problems(path: Path) -> list[OptionProblem]:
     return []
 
 
+def require_extras(settings: MemorySettings) -> None:
+    """Raise BadSettings when an option needs a package that is not installed, and say how to get it."""
+    for problem in _extra_problems(settings):
+        raise BadSettings(f"{problem.loc[0]}: {problem.message}", where="options", mend=problem.hint)
+
+
 def _extra_problems(settings: MemorySettings) -> list[OptionProblem]:
-    needed = [("store", "psycopg", "postgres")] if settings.store is not None else []
-    needed += [("mcp", "mcp", "mcp")] if settings.mcp else []
+    needed = ["store"] if settings.store is not None else []
+    needed += ["mcp"] if settings.mcp else []
     return [
-        OptionProblem((option,), "invalid", f"needs a package that is not installed: {module}", _mend(extra))
-        for option, module, extra in needed
-        if find_spec(module) is None
+        OptionProblem(
+            (option,), "invalid", f"needs a package that is not installed: {module}", _mend(package)
+        )
+        for option, (module, package) in EXTRAS.items()
+        if option in needed and find_spec(module) is None
     ]
 
 
-def _mend(extra: str) -> str:
-    return f"pip install 'lucid-launch[{extra}]'"
+def _mend(package: str) -> str:
+    # The very interpreter of this server: where several are installed, pip alone may be another one's.
+    return f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(package)}"

@@ -68,7 +68,7 @@ def test_a_folder_in_use_ends_with_78_and_the_holder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
-    """The process ends with 0 and leaves one file that is complete by itself, without a log beside it."""
+    """The process ends with 0 and leaves one file that is complete by itself, no log beside it."""
     with subprocess.Popen(
         [
             sys.executable,
@@ -92,4 +92,4 @@ def test_a_signal_stops_it_cleanly(tmp_path: Path, number: signal.Signals) -> No
         process.send_signal(number)
         process.communicate(timeout=30)
     assert process.returncode == 0
-    assert {file.name for file in tmp_path.iterdir()} == {"memory.db", "memory.lock"}
+    assert {file.name for file in tmp_path.iterdir()} == {"memory.db", "memory.db-ballast", "memory.lock"}

@@ -1,12 +1,17 @@
 """The memory server's options and what is found wrong with them before a start."""
 
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from servers.errors import BadSettings
 from servers.memory.scoring import DAY_MS, RankWeights, SignificanceWeights
-from servers.memory.settings import MemorySettings, find_problems
+from servers.memory.settings import EXTRAS, MemorySettings, find_problems, require_extras
 from servers.settings import option_problems
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
@@ -61,15 +66,33 @@ def test_a_bad_store_is_refused_without_showing_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "module", "extra"),
-    [({"store": "postgresql://h/x"}, "psycopg", "postgres"), ({"mcp": True}, "mcp", "mcp")],
+    ("options", "module"), [({"store": "postgresql://h/x"}, "psycopg"), ({"mcp": True}, "mcp")]
 )
 def test_a_missing_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], module: str, extra: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object], module: str
 ) -> None:
     """What an option needs is checked before the start, with the command that installs it."""
     monkeypatch.setattr("servers.memory.settings.find_spec", lambda name: None)
     settings = MemorySettings.model_validate({"backend": "debug", "path": tmp_path, **options})
     (problem,) = find_problems(settings)
     assert module in problem.message
-    assert f"[{extra}]" in str(problem.hint)
+    assert problem.hint is not None
+    assert problem.hint.startswith(f"{sys.executable} -m pip install '{module}")
+    with pytest.raises(BadSettings, match="-m pip install"):
+        require_extras(settings)
+
+
+def test_what_the_mend_installs_is_what_the_project_was_tested_with() -> None:
+    """The ranges are those of the extras in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    assert extras["mcp"] == [EXTRAS["mcp"][1]]
+    assert extras["postgres"] == [EXTRAS["store"][1]]
+
+
+def test_nothing_is_missing_where_nothing_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The packages are needed by who sets the option, by nobody else."""
+    monkeypatch.setattr("servers.memory.settings.find_spec", lambda name: None)
+    require_extras(MemorySettings.model_validate({"backend": "debug", "path": tmp_path}))

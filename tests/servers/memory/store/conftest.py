@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from servers.memory.store.ballasted import BallastedStore
 from servers.memory.store.base import Store
-from servers.memory.store.sqlite import SqliteStore
 from tests.servers.memory.store.filling import MODEL, OpenStore
 from tests.servers.memory.store.postgres_server import (
     PostgresServer,
@@ -48,7 +48,7 @@ def empty_dsn(postgres_server: PostgresServer) -> str:
 
 def open_sqlite(folder: Path) -> Callable[[], Store]:
     """Opens the SQLite store in that folder."""
-    return lambda: SqliteStore(folder, lock_wait_s=0.0)
+    return lambda: BallastedStore(folder, lock_wait_s=0.0, ballast_bytes=1 << 16)
 
 
 def open_postgres(dsn: str) -> Callable[[], Store]:
