@@ -5,7 +5,9 @@ Knows the service's readiness and telemetry.  Access rules were applied before a
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +20,7 @@ from servers.access import AccessRules
 from servers.console import ASSETS, PAGES, STATIC, page_headers
 from servers.http_errors import refusal
 from servers.service import Service
+from servers.telemetry import OBSERVERS_COMMAND
 
 __all__ = ["ALWAYS_ANSWERED", "SESSION_PATH", "is_public", "shared_routes", "wants_page"]
 
@@ -27,6 +30,7 @@ ALWAYS_ANSWERED = frozenset({"/healthz", "/readyz", "/metrics"})
 SESSION_PATH = "/console/session"
 _ASSET_PATHS = frozenset(f"/console/{name}" for name in ASSETS)
 COOKIE_MAX_AGE_S = 30 * 86_400
+_FRESH = {"cache-control": "no-store"}
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -40,6 +44,8 @@ def shared_routes(service: Service, rules: AccessRules) -> list[BaseRoute]:
         Route("/", _front(service)),
         Route("/test", _test_page),
         Route(SESSION_PATH, _session(rules), methods=["POST"]),
+        Route("/console/activity", _activity(service)),
+        Route("/console/lines", _lines(service)),
         Route("/console/{name}", _asset),
     ]
 
@@ -145,6 +151,33 @@ def _session(rules: AccessRules) -> Endpoint:
         return response
 
     return session
+
+
+def _activity(service: Service) -> Endpoint:
+    """What the server has answered lately and works on now; without bodies."""
+
+    async def activity(request: Request) -> Response:
+        now = asyncio.get_running_loop().time()
+        return JSONResponse(
+            service.telemetry.activity.document(now, without={OBSERVERS_COMMAND}), headers=_FRESH
+        )
+
+    return activity
+
+
+def _lines(service: Service) -> Endpoint:
+    """What the process has logged lately; `?after=N` leaves out what the page has."""
+
+    async def lines(request: Request) -> Response:
+        after = request.query_params.get("after", "0")
+        if not (after.isascii() and after.isdigit()):
+            text = "after: must be the number of a line."
+            return refusal(400, "invalid_request", text, request.url.path)
+        # The pid tells the page of a restart: the numbers of another process begin anew.
+        body = {"pid": os.getpid(), "lines": service.telemetry.lines.after(int(after))}
+        return JSONResponse(body, headers=_FRESH)
+
+    return lines
 
 
 async def _asset(request: Request) -> Response:

@@ -78,6 +78,7 @@ class OpenRequests:
         self._slots.add(slot)
         self._bytes += slot.size_bytes
         self._telemetry.in_flight += 1
+        self._telemetry.activity.begun(slot)
         task.add_done_callback(lambda _: self._settle(slot, task))
 
     def close(self, slot: Slot) -> None:
@@ -109,6 +110,7 @@ class OpenRequests:
 
     def _settle(self, slot: Slot, task: asyncio.Task[str]) -> None:
         self._telemetry.in_flight -= 1
+        self._telemetry.activity.ended(slot)
         if slot.answered is not None and not slot.answered.done():
             slot.answered.set_result(None)
         if task.cancelled():

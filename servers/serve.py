@@ -53,6 +53,7 @@ def run(service: Service, settings: ServerSettings, *, default_ports: Iterable[i
     """
     supervised = is_supervised(os.environ)
     configure_logging(with_time=not supervised)
+    logging.getLogger().addHandler(service.telemetry.lines)
     faulthandler.register(signal.SIGUSR1, file=sys.stderr, all_threads=True)
     notifier = Notifier.from_environment(os.environ)
     try:

@@ -14,15 +14,17 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
+from servers.activity import Activity
 from servers.histograms import Histograms
 from servers.readiness import Readiness
+from servers.recent_lines import RecentLines
 
-__all__ = ["LatencyWindow", "Telemetry"]
+__all__ = ["OBSERVERS_COMMAND", "LatencyWindow", "Telemetry"]
 
 WINDOW_S = 60.0
 RATE_WINDOW_S = 10
 _MOST_SAMPLES = 8192
-_OBSERVERS_COMMAND = "stats"
+OBSERVERS_COMMAND = "stats"
 """Asked by the launcher's probe and by pages that watch: an idle server must not look busy for it."""
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -58,7 +60,7 @@ class Telemetry:
     """The counters of one server process; used from the event loop only.
 
     `port`, `connections` and `in_flight` are kept up to date by the doors.  `peers` maps the other services
-    of the stack to their URLs.
+    of the stack to their URLs.  `activity` and `lines` are what the page shows of the recent past.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class Telemetry:
         self.total = 0
         self.errors = 0
         self.latency = LatencyWindow(clock)
+        self.activity = Activity()
+        self.lines = RecentLines()
         self._clock = clock
         self._started_at = clock()
         self._per_second: deque[list[int]] = deque(maxlen=RATE_WINDOW_S + 1)
@@ -89,8 +93,10 @@ class Telemetry:
         self.total += 1
         self.errors += code != "ok"
         self.latency.add(seconds)
-        if command != _OBSERVERS_COMMAND:
+        if command != OBSERVERS_COMMAND:
             self._count_for_rate()
+        if command != OBSERVERS_COMMAND or code != "ok":
+            self.activity.answered(time.time(), command, code, seconds)
         counter = self._counters.get((command, code))
         if counter is None:
             counter = self._counters[command, code] = self._requests.labels(command, code)

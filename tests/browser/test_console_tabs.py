@@ -11,7 +11,7 @@ from tests.browser.conftest import OpenConsole
 from tests.browser.server_processes import Pair
 from tests.browser.watched_pages import Opener
 
-TABS = ("overview", "inference", "memory", "raw", "metrics", "connect")
+TABS = ("overview", "inference", "memory", "raw", "activity", "logs", "metrics", "connect")
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

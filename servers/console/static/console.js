@@ -1,10 +1,12 @@
 // The console page: puts the parts together and shows the token form while a server asks for it.
 
+import { makeActivity } from "/console/activity.js";
 import { takeToken } from "/console/addresses.js";
 import { makeConnect } from "/console/connect.js";
 import { byId } from "/console/dom.js";
 import { makeFrames } from "/console/frames.js";
 import { makeInference } from "/console/inference.js";
+import { makeLines } from "/console/lines.js";
 import { makeMemory } from "/console/memory.js";
 import { makeMetrics } from "/console/metrics.js";
 import { makeOverview } from "/console/overview.js";
@@ -19,8 +21,8 @@ makeInference(stack);
 makeMemory(stack);
 makeFrames(stack);
 makeConnect(stack);
-const showMetrics = makeMetrics(stack);
-makeTabs(byId("tabs"), (name) => name === "metrics" && showMetrics());
+const shown = { activity: makeActivity(stack), logs: makeLines(stack), metrics: makeMetrics(stack) };
+makeTabs(byId("tabs"), (name) => shown[name]?.());
 
 stack.addEventListener("change", summarise);
 stack.addEventListener("servers", summarise);

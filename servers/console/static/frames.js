@@ -2,6 +2,7 @@
 
 import { byId, h, milliseconds, say } from "/console/dom.js";
 import { templatesFor, templateText } from "/console/templates.js";
+import { clock } from "/console/watching.js";
 
 const MOST_FRAMES = 200;
 
@@ -51,7 +52,7 @@ async function send(stack) {
 }
 
 function log({ server, direction, text, at, ms, reply }) {
-  const time = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+  const time = clock(at);
   const outcome = reply ? `${reply.status}${reply.code ? ` ${reply.code}` : ""}, ${milliseconds(ms)}, ` : "";
   const title = `${time} ${direction === "sent" ? "→" : "←"} ${server.name} ${outcome}${text.length} characters`;
   const state = direction === "sent" ? "sent" : reply.status === "success" ? "ok" : "failed";

@@ -2,8 +2,10 @@
 
 import { byId, copyButton, h, milliseconds, say } from "/console/dom.js";
 import { ask } from "/console/health.js";
+import { forget, keep, kept, likeness } from "/console/kept.js";
 import { embeddingsCurl, embeddingsPython } from "/console/snippets.js";
 import { cosines, largestDifference, norm } from "/console/vectors.js";
+import { clock } from "/console/watching.js";
 
 const MOST_TEXTS = 32;
 const SHOWN_VALUES = 4;
@@ -73,16 +75,35 @@ async function reached(server, sending) {
 }
 
 function show(texts, batch, alone, server) {
+  const again = () => show(texts, batch, alone, server);
+  const aside = kept();
   const result = { model: batch.model, texts, embeddings: batch.vectors };
   byId("embed-result").replaceChildren(
     h("div", { className: "row" },
       copyButton("Copy as Python", () => embeddingsPython(server.url, texts)),
       copyButton("Copy as curl", () => embeddingsCurl(server.url, texts)),
-      copyButton("Copy as JSON", () => JSON.stringify(result))),
+      copyButton("Copy as JSON", () => JSON.stringify(result)),
+      button("Keep for comparison", () => keep(texts, batch.vectors, origin(server, batch.model)), again),
+      aside ? button("Forget the kept ones", forget, again) : null),
+    ...(aside ? [h("p", { className: "meta" }, `Compared with the vectors kept at ${clock(aside.at)}: ${aside.about}.`)] : []),
     timeSplit(batch),
-    vectorTable(texts, batch.vectors, alone),
+    vectorTable(texts, batch.vectors, alone, aside),
     ...(texts.length > 1 ? [matrix(cosines(batch.vectors))] : []),
   );
+}
+
+function button(label, act, then) {
+  const made = h("button", { type: "button" }, label);
+  made.addEventListener("click", () => {
+    act();
+    then();
+  });
+  return made;
+}
+
+// What made the vectors, as far as it may differ from another time.
+function origin({ stats }, model) {
+  return [model, stats?.backend, stats?.dtype, stats?.device].filter(Boolean).join(", ");
 }
 
 function timeSplit({ parts, total, tokens, vectors }) {
@@ -98,18 +119,19 @@ function timeSplit({ parts, total, tokens, vectors }) {
     h("figcaption", {}, `${milliseconds(total)} for ${count}, ${tokens} tokens`), bar, legend);
 }
 
-function vectorTable(texts, vectors, alone) {
+function vectorTable(texts, vectors, alone, aside) {
   const rows = texts.map((text, place) => {
     const vector = vectors[place];
     const { usage, truncated, embeddings } = alone[place];
     const values = vector.slice(0, SHOWN_VALUES).map((value) => value.toFixed(4)).join(" ");
-    const cells = [vector.length, norm(vector).toFixed(4), usage.tokens, truncated ? "yes, cut" : "no", `${values} …`];
+    const cells = [vector.length, norm(vector).toFixed(4), usage.tokens, truncated ? "yes, cut" : "no",
+      ...(aside ? [likeness(aside, text, vector)] : []), `${values} …`];
     return {
       row: h("tr", {}, h("th", { scope: "row" }, `${place + 1}. ${text}`), cells.map((cell) => h("td", {}, String(cell)))),
       difference: largestDifference(vector, embeddings),
     };
   });
-  const heads = ["text", "dims", "norm", "tokens", "truncated", "first values"];
+  const heads = ["text", "dims", "norm", "tokens", "truncated", ...(aside ? ["cosine to kept"] : []), "first values"];
   const most = Math.max(...rows.map(({ difference }) => difference));
   return h("div", { className: "scroller", tabIndex: 0, role: "region", "aria-label": "Vectors" },
     h("table", {}, h("caption", {}, most ? `Vectors; alone and in the batch they differ by at most ${most.toExponential(1)}`

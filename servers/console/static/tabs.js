@@ -17,7 +17,7 @@ export function makeTabs(list, onShow) {
   }
 
   function choose(tab, hasFocus) {
-    history.replaceState(null, "", `#${nameOf(tab)}`);
+    history.replaceState(null, "", `${location.search}#${nameOf(tab)}`);
     show(tab, hasFocus);
   }
 
