@@ -12,6 +12,7 @@ lengths |r| are measured when a row is written (the largest of each chunk is kep
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -73,6 +74,12 @@ class Coding(Protocol):
     def encode(self, units: torch.Tensor) -> Queries:
         """Return queries (m, d) of length 1, encoded."""
 
+    def parts_of(self, units: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what the codes of a full block of these vectors consist of, for `restored`."""
+
+    def restored(self, vectors: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> Codes:
+        """Return the codes of a full block from their parts. Raises KeyError if one is missing."""
+
     def slack(self, queries: Queries, relevance: float, bias_scale: float) -> float:
         """Bound the rounding error of `Codes.scores`, for biases up to `bias_scale`."""
 
@@ -94,6 +101,18 @@ class Int8Coding:
     def block(self, vectors: torch.Tensor) -> Codes:
         """Return empty codes of a block."""
         return _Int8Codes(self._torch, *vectors.shape)
+
+    def parts_of(self, units: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the integers, steps, shifts and remainders of these vectors."""
+        codes = _Int8Codes(self._torch, *units.shape)
+        codes.fill(0, units)
+        return codes.parts()
+
+    def restored(self, vectors: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> Codes:
+        """Return the packed codes of a full block."""
+        codes = _Int8Codes(self._torch, *vectors.shape, parts=parts)
+        codes.pack()
+        return codes
 
     def encode(self, units: torch.Tensor) -> Queries:
         """Return the queries as integers -127…127 with one step for all of them."""
@@ -137,23 +156,44 @@ class Int8Coding:
 class _Int8Codes:
     """One block: plain integers while it grows, packed for the fast kernel once it is full."""
 
-    def __init__(self, torch: Any, rows: int, dimensions: int) -> None:
+    def __init__(
+        self, torch: Any, rows: int, dimensions: int, *, parts: Mapping[str, torch.Tensor] | None = None
+    ) -> None:
         self._torch = torch
-        self._plain: Any = torch.empty(rows, dimensions, dtype=torch.int8)
         self._packed: torch.Tensor | None = None
-        self._steps = torch.zeros(rows)
-        self._shifts = torch.zeros(rows)
         self._no_shift = torch.zeros(rows, dtype=torch.int32)
-        self.remainders: torch.Tensor = torch.zeros(-(-rows // CHUNK_ROWS))
+        if parts is None:
+            parts = {
+                "codes": torch.empty(rows, dimensions, dtype=torch.int8),
+                "steps": torch.zeros(rows),
+                "shifts": torch.zeros(rows),
+                "remainders": torch.zeros(-(-rows // CHUNK_ROWS)),
+            }
+        self._steps, self._shifts = parts["steps"], parts["shifts"]
+        self.remainders: torch.Tensor = parts["remainders"]
+        self._plain: Any = parts["codes"]
+
+    def parts(self) -> dict[str, torch.Tensor]:
+        """What a block consists of that has not been packed."""
+        columns = {"steps": self._steps, "shifts": self._shifts, "remainders": self.remainders}
+        return {"codes": self._plain, **columns}
+
+    def pack(self) -> None:
+        """Change to the fast kernel's form; every row must be written."""
+        self._packed = self._torch.ops.onednn.qlinear_prepack(self._plain, None)
+        self._plain = None  # last: a reader that finds it gone finds the packed codes
 
     def write(self, start: int, units: torch.Tensor) -> None:
         """Encode these rows; the last row of the block packs it."""
+        self.fill(start, units)
+        if start + len(units) == len(self._steps):
+            self.pack()
+
+    def fill(self, start: int, units: torch.Tensor) -> None:
+        """Encode these rows."""
         step = max(1, PIECE_VALUES // units.shape[1])
         for first in range(0, len(units), step):
             self._write_piece(start + first, units[first : first + step])
-        if start + len(units) == len(self._steps):
-            self._packed = self._torch.ops.onednn.qlinear_prepack(self._plain, None)
-            self._plain = None  # last: a reader that finds it gone finds the packed codes
 
     def _write_piece(self, start: int, units: torch.Tensor) -> None:
         steps = units.abs().amax(dim=1).div_(127)
@@ -204,6 +244,14 @@ class Float32Coding:
     def block(self, vectors: torch.Tensor) -> Codes:
         """Return a scorer of the block's own vectors."""
         return _Float32Codes(self._torch, vectors)
+
+    def parts_of(self, units: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return nothing: the vectors are all there is."""
+        return {}
+
+    def restored(self, vectors: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> Codes:
+        """Return a scorer of the block's own vectors."""
+        return self.block(vectors)
 
     def encode(self, units: torch.Tensor) -> Queries:
         """Return the queries as they are."""

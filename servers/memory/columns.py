@@ -8,7 +8,7 @@ Vectors, by far the largest part, lie in blocks that never move, so growing copi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,9 +88,9 @@ class TensorColumns:
 
         self._torch = torch
         self._device = torch.device(device)
-        self._dimensions = dimensions
-        self._coding = coding or Float32Coding()
-        self._block_rows = block_rows
+        self.dimensions = dimensions
+        self.coding: Coding = coding or Float32Coding()
+        self.block_rows = block_rows
         self._ids: list[str] = []
         self._places = Places()
         self._namespaces: dict[str, int] = {}
@@ -111,13 +111,16 @@ class TensorColumns:
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows` more, so that the next `append` of so many cannot fail for want of memory."""
-        filled = len(self._ids)
-        needed = filled + rows
-        while len(self._blocks) * self._block_rows < needed:
-            shape = (self._block_rows, self._dimensions)
+        needed = len(self._ids) + rows
+        while len(self._blocks) * self.block_rows < needed:
+            shape = (self.block_rows, self.dimensions)
             vectors = self._torch.empty(shape, dtype=self._torch.float32, device=self._device)
-            start = len(self._blocks) * self._block_rows
-            self._blocks = (*self._blocks, Block(start, vectors, self._coding.block(vectors)))
+            start = len(self._blocks) * self.block_rows
+            self._blocks = (*self._blocks, Block(start, vectors, self.coding.block(vectors)))
+        self._reserve_columns(needed)
+
+    def _reserve_columns(self, needed: int) -> None:
+        filled = len(self._ids)
         capacity = len(self._tensors["seqs"])
         if needed <= capacity:
             return
@@ -133,6 +136,25 @@ class TensorColumns:
         if columns.ids:
             self.reserve(len(columns.ids))
             self.view = self._view(self._write(columns))
+
+    def adopt(
+        self, columns: Columns, alive: npt.NDArray[np.bool_], parts: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Add a full block as it is: unit vectors, which stay where they lie on a CPU, and parts of codes.
+
+        `alive` (n,) is False for rows that are not to be seen. All blocks so far must be full.
+        """
+        start, end = len(self._ids), len(self._ids) + len(columns.ids)
+        if len(columns.ids) != self.block_rows or start % self.block_rows:
+            raise ValueError("only a full block can follow full blocks")
+        vectors = self._torch.from_numpy(columns.vectors).to(self._device)
+        block = Block(start, vectors, self.coding.restored(vectors, parts))
+        place = start // self.block_rows
+        self._blocks = (*self._blocks[:place], block, *self._blocks[place + 1 :])
+        self._reserve_columns(end)
+        self._write_columns(columns, start)
+        self._tensors["alive"][start:end] = self._torch.from_numpy(alive).to(self._device)
+        self.view = self._view(end)
 
     def replace(self, columns: Columns) -> None:
         """Add rows in place of those of the same seqs: a reader sees all of the old ones or all new ones."""
@@ -158,8 +180,6 @@ class TensorColumns:
 
     def _write(self, columns: Columns) -> int:
         start, end = self.view.rows, self.view.rows + len(columns.ids)
-        for name, values in self._arrays(columns).items():
-            self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
         units = unit(columns.vectors)
         for block, first, last in self._parts(start, end):
             part = units[block.start + first - start : block.start + last - start]
@@ -169,14 +189,21 @@ class TensorColumns:
             else:
                 place.copy_(self._torch.from_numpy(part))
             block.codes.write(first, place)
+        self._write_columns(columns, start)
+        return end
+
+    def _write_columns(self, columns: Columns, start: int) -> None:
+        """Everything of these rows but vectors and codes."""
+        end = start + len(columns.ids)
+        for name, values in self._arrays(columns).items():
+            self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
         self._ids += columns.ids
         self._places.add(columns.seqs, start)
-        return end
 
     def _parts(self, start: int, end: int) -> Iterator[tuple[Block, int, int]]:
         """The blocks that hold the rows from `start` to `end`, each with the first and last of them in it."""
-        for block in self._blocks[start // self._block_rows : -(-end // self._block_rows)]:
-            yield block, max(0, start - block.start), min(self._block_rows, end - block.start)
+        for block in self._blocks[start // self.block_rows : -(-end // self.block_rows)]:
+            yield block, max(0, start - block.start), min(self.block_rows, end - block.start)
 
     def _arrays(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
         codes = [self._namespaces.setdefault(name, len(self._namespaces)) for name in columns.namespaces]

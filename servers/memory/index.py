@@ -60,8 +60,8 @@ class VectorIndex:
         self._torch = torch
         coding = choose_coding(device, dimensions, mode)
         self.mode: Mode = coding.mode
-        self._columns = TensorColumns(dimensions, device, coding=coding, block_rows=block_rows)
-        self._lenses = Lenses(torch, self._columns)
+        self.columns = TensorColumns(dimensions, device, coding=coding, block_rows=block_rows)
+        self._lenses = Lenses(torch, self.columns)
         self._first_pass = FirstPass(torch, coding, device)
 
     def close(self) -> None:
@@ -70,27 +70,25 @@ class VectorIndex:
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows` more before their commit, so that what is committed can always be shown."""
-        self._columns.reserve(rows)
+        self.columns.reserve(rows)
 
     def append(self, columns: Columns) -> None:
         """Show these memories to every search that begins after this call."""
-        self._columns.append(columns)
+        self.columns.append(columns)
 
     def replace(self, columns: Columns) -> None:
         """Show these memories, in one step, instead of those with the same seqs."""
-        self._columns.replace(columns)
+        self.columns.replace(columns)
 
     def remove(self, seqs: Sequence[int]) -> None:
         """Hide these memories from every search that begins after this call; unknown ones are already."""
         if seqs:
-            self._columns.mark(list(seqs), alive=False)
+            self.columns.mark(list(seqs), alive=False)
 
     def revive(self, columns: Columns) -> None:
         """Show memories again that were removed, now or in an earlier run of the process."""
-        missing = set(self._columns.mark(columns.seqs.tolist(), alive=True))
-        self._columns.append(
-            _chosen(columns, [row for row, seq in enumerate(columns.seqs) if seq in missing])
-        )
+        missing = set(self.columns.mark(columns.seqs.tolist(), alive=True))
+        self.columns.append(_chosen(columns, [row for row, seq in enumerate(columns.seqs) if seq in missing]))
 
     def counts(self, now_ms: int, threshold: float) -> tuple[int, int]:
         """Return how many memories are visible, and how many of them reach the significance `threshold`."""
@@ -179,9 +177,9 @@ class VectorIndex:
     def _allowed_rows(self, view: View, search: Search) -> tuple[Rows, int]:
         """The rows that match a search with a filter, and how many more its significance hides."""
         assert search.allowed is not None, "only a filter allows"
-        rows = np.unique(self._columns.rows_of(search.allowed))
+        rows = np.unique(self.columns.rows_of(search.allowed))
         rows = rows[rows < view.rows]
-        code = self._columns.code_of(search.namespace)
+        code = self.columns.code_of(search.namespace)
         visible = column(view.alive, rows) & (column(view.expires_at_ms, rows) > search.now_ms)
         visible &= column(view.namespaces, rows) == (-1 if code is None else code)
         rows = rows[visible]

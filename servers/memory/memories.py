@@ -21,6 +21,7 @@ from servers.memory.index import VectorIndex
 from servers.memory.jobs import Job, Outcome
 from servers.memory.keywords import KeywordIndex
 from servers.memory.ledger import Ledger
+from servers.memory.loading import ROWS_PER_STEP, fill
 from servers.memory.metrics import CommitMetrics
 from servers.memory.search import Hit, Match, Search
 from servers.memory.search_batches import SearchBatches
@@ -28,6 +29,7 @@ from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
 from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Selected, Selection, Store
 from servers.memory.sweep import keep_sweeping, sweep_if_possible
+from servers.memory.verification import Verification
 from servers.memory.word_search import require_words, search_words
 from servers.readiness import Readiness
 
@@ -37,8 +39,6 @@ T = TypeVar("T")
 
 READ_THREADS: Final = 2
 """Searches and look-ups that run at once; torch itself spreads one search over the cores."""
-ROWS_PER_STEP: Final = 4096
-"""Memories read between two reports of progress while the index is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class Memories:
         self._files = ThreadPoolExecutor(1, thread_name_prefix="memory-files")
         self._store: Store | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._verification: Verification | None = None
         self._index: VectorIndex | None = None
         self._searches: SearchBatches | None = None
         self._keywords: KeywordIndex | None = None
@@ -84,21 +85,39 @@ class Memories:
     async def start(self) -> None:
         """Open the store, load the model, rebuild the index, then report readiness. Raises StartupError."""
         self._readiness.enter("open-store")
-        await self._read(self._open)
-        await self._worker.start(self._readiness.enter)
+        await self._open_and_load()
         info = self._worker.info
         self._readiness.enter("index", 0.0)
         await self._read(lambda: self._build_index(_mark(info), info.device))
         await sweep_if_possible(self.change, self.now_ms, self._settings.undo_ms)
         sweeping = keep_sweeping(self.change, self.now_ms, self._settings.undo_ms)
         self._sweeper = asyncio.create_task(sweeping, name="memory-sweep")
+        self._verification = Verification(_opened(self._store))
         self._readiness.ready(info.device)
+
+    async def _open_and_load(self) -> None:
+        """Open the store while the model loads: the check of a large store leaves a core to it."""
+        both = [
+            asyncio.ensure_future(self._read(self._open)),
+            asyncio.ensure_future(self._worker.start(self._readiness.enter)),
+        ]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.wait(both)
+        for one in both:
+            if not one.cancelled():
+                one.result()
 
     async def stop(self) -> None:
         """Commit what is queued and let go of everything; also after a `start` that was cut short."""
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait({self._sweeper})
+        if self._verification is not None:
+            await asyncio.to_thread(self._verification.stop)
         if self._searches is not None:
             await self._searches.close()
         # The threads that read go first: a start that was cut short may still be making the writer in one.
@@ -113,7 +132,9 @@ class Memories:
             await asyncio.to_thread(self._store.close)
 
     def is_alive(self) -> bool:
-        """Say whether texts can be embedded and memories be written."""
+        """Say whether texts can be embedded and memories be written, into a store that is sound."""
+        if self._verification is not None and self._verification.found_damage:
+            return False
         return self._worker.is_alive() and self._writer is not None and self._writer.is_alive()
 
     @property
@@ -200,11 +221,13 @@ class Memories:
         store.bind_model(model)
         index = VectorIndex(model.dimensions, device)
         total, done = store.count(), 0
-        index.reserve(total)
-        for columns in store.scan(ROWS_PER_STEP):
-            index.append(columns)
-            done += len(columns.ids)
+
+        def show_progress(rows: int) -> None:
+            nonlocal done
+            done += rows
             self._readiness.enter("index", min(1.0, done / max(1, total)))
+
+        fill(index.columns, store, show_progress)
         if self._settings.keyword_search:
             self._keywords = KeywordIndex()
             for memories in store.read_all(None, ROWS_PER_STEP):

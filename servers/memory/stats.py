@@ -68,6 +68,7 @@ def _store_object(counts: Counts | None, path: str) -> dict[str, Any]:
         "path": path,
         "engine": counts.store.engine if counts else None,
         "engine_version": counts.store.engine_version if counts else None,
+        "checked": counts.store.checked if counts else None,
         "schema_version": counts.store.schema_version if counts else None,
         "size_bytes": counts.store.size_bytes if counts else None,
     }

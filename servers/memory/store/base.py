@@ -7,7 +7,7 @@ meaning or the wire. One conformance suite holds every implementation to these p
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,10 @@ class ModelMark:
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """Facts about a store for `stats`: sizes in bytes, counts of rows, versions."""
+    """Facts about a store for `stats`: sizes in bytes, counts of rows, versions.
+
+    `checked` says whether its indexes have been compared with its rows since it was opened.
+    """
 
     engine: str
     engine_version: str
@@ -109,6 +112,7 @@ class StoreInfo:
     deleted_rows: int
     damaged_rows: int
     last_backup_ms: int | None = None
+    checked: Literal["complete", "structure"] = "complete"
 
 
 @dataclass(frozen=True, slots=True)

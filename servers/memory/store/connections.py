@@ -125,6 +125,9 @@ class Connections:
         connection.pragma("synchronous", SYNCHRONOUS)
         connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         connection.pragma("journal_size_limit", WAL_LIMIT_BYTES)
+        # What a savepoint needs to undo one operation of a group stays in memory: as a file it would be
+        # written anew for every row, nine times what the row itself takes.
+        connection.pragma("temp_store", "MEMORY")
         return connection
 
     def _open_anchor(self) -> apsw.Connection:

@@ -36,7 +36,9 @@ from servers.memory.store.connections import Connections
 from servers.memory.store.creation import create_file, create_folder
 from servers.memory.store.failures import damaged, disk_failures, opening_failures
 from servers.memory.store.filter_sql import condition_of, condition_of_purge, condition_of_selection
+from servers.memory.store.integrity import IntegrityCheck, structure_finding
 from servers.memory.store.lock import LOCK_WAIT_S, FolderLock
+from servers.memory.store.marks import Marks
 from servers.memory.store.sqlite_backup import copy_store
 from servers.memory.store.sqlite_transaction import SqliteTransaction, apply_all
 
@@ -46,6 +48,11 @@ T = TypeVar("T")
 
 FILE_NAME: Final = "memory.db"
 LOCK_NAME: Final = "memory.lock"
+DERIVED_NAME: Final = "index"
+SUSPECT_NAME: Final = "memory.suspect"
+"""Lies there from a check that found damage while the store was open until one that finds none."""
+LARGE_BYTES: Final = 256 << 20
+"""Of a larger file only the structure is checked before it is used; the indexes follow, see `verify`."""
 MAX_BOUND: Final = 500
 """Values bound in one statement when rows are looked up by key."""
 
@@ -60,7 +67,10 @@ class SqliteStore:
 
     def __init__(self, folder: Path, *, vfs: str | None = None, lock_wait_s: float = LOCK_WAIT_S) -> None:
         self._file = folder / FILE_NAME
+        self._suspect = folder / SUSPECT_NAME
         self._damaged: set[int] = set()
+        self._check = IntegrityCheck()
+        self._is_verified = False
         with opening_failures(self._file), ExitStack() as undo:
             create_folder(folder)
             self._lock = FolderLock(folder / LOCK_NAME, lock_wait_s)
@@ -94,14 +104,41 @@ class SqliteStore:
         info = self.info()
         return info.rows - info.deleted_rows
 
-    def scan(self, rows_per_step: int) -> Iterator[Columns]:
+    def scan(self, rows_per_step: int, after_seq: int = 0) -> Iterator[Columns]:
         """Yield every memory that is not deleted, by `seq`, in steps of at most `rows_per_step`."""
-        statement = f"SELECT {rows.COLUMNS} FROM memories WHERE deleted_at_ms IS NULL ORDER BY seq"
+        statement = (
+            f"SELECT {rows.COLUMNS} FROM memories WHERE seq > ? AND deleted_at_ms IS NULL ORDER BY seq"
+        )
         with disk_failures(self._file), self._connections.reading() as reader:
-            cursor = reader.execute(statement)
+            cursor = reader.execute(statement, (after_seq,))
             while step := list(itertools.islice(cursor, rows_per_step)):
                 if intact := self._intact(step):
                     yield rows.to_columns(intact)
+
+    @property
+    def derived_folder(self) -> Path:
+        """Where files may lie that can be made again from the store."""
+        return self._file.with_name(DERIVED_NAME)
+
+    def row_sums(self, first: int, last: int) -> tuple[int, int, int]:
+        """Return count, sum of checksums, and sum of checksums times place; see `Marked`."""
+        # The largest prime below 2^32 keeps every term, and so the sum of 2^31 of them, in 64 bits.
+        statement = (
+            "SELECT count(*), ifnull(sum(checksum), 0), "
+            "ifnull(sum(checksum * ((seq & 4095) + 1) % 4294967291), 0) "
+            "FROM memories WHERE seq BETWEEN ? AND ? AND deleted_at_ms IS NULL"
+        )
+        ((count, plain, placed),) = self._rows(statement, [first, last])
+        return count, plain, placed
+
+    def row_marks(self, first: int, last: int) -> Marks:
+        """Return the marks of the undeleted rows whose seqs lie in first…last."""
+        statement = (
+            "SELECT seq, checksum FROM memories WHERE seq BETWEEN ? AND ? AND deleted_at_ms IS NULL "
+            "ORDER BY seq"
+        )
+        found = np.array(self._rows(statement, [first, last]), dtype=np.int64).reshape(-1, 2)
+        return Marks(found[:, 0].copy(), found[:, 1].copy())
 
     def fetch(self, seqs: Sequence[int]) -> dict[int, Memory]:
         """Return the memories of these seqs, deleted or not."""
@@ -181,6 +218,7 @@ class SqliteStore:
             rows=total,
             deleted_rows=deleted,
             damaged_rows=len(self._damaged),
+            checked="complete" if self._is_verified else "structure",
             last_backup_ms=int(backups[0][0]) if backups else None,
         )
 
@@ -189,11 +227,35 @@ class SqliteStore:
         self._connections.close()
         self._lock.release()
 
-    def _prepare(self) -> int:
-        with self._connections.reading() as reader:
-            finding = reader.execute("PRAGMA integrity_check(1)").fetchall()[0][0]
+    def verify(self) -> None:
+        """Compare every index with its table, if that was left for later. Raises StoreUnusable."""
+        if self._is_verified:
+            return
+        with disk_failures(self._file), self._connections.apart() as connection:
+            finding = self._check.complete(connection)
+        if finding is None:
+            return
         if finding != "ok":
-            raise damaged(self._file, str(finding))
+            self._suspect.write_text(finding)
+            raise damaged(self._file, finding)
+        self._is_verified = True
+
+    def stop_verifying(self) -> None:
+        """Have a `verify` that is going on in another thread return at once, without a verdict."""
+        self._check.stop()
+
+    def _prepare(self) -> int:
+        is_large = self._file.stat().st_size > LARGE_BYTES
+        with self._connections.reading() as reader:
+            if is_large and not self._suspect.exists():
+                finding = structure_finding(reader)
+            else:
+                finding = self._check.complete(reader) or "not checked"
+                self._is_verified = finding == "ok"
+        if finding != "ok":
+            raise damaged(self._file, finding)
+        if self._is_verified:
+            self._suspect.unlink(missing_ok=True)
         version = self._connections.on_writer(lambda writer: schema.migrate(writer, str(self._file)))
         with self._connections.reading() as reader:
             if schema.definitions(reader) != schema.newest_definitions():
