@@ -1,29 +1,23 @@
-"""A child's output: two pipes always drained, one file rotated by size, the last lines of stderr at hand.
+"""A child's log file: rotated by size, never waited for, and exact about what it could not take.
 
-Decides that the reader never waits for anybody: when the file cannot be written (a full disk) lines are
-counted as dropped and reading goes on, and the count is written down as soon as there is room. A pipe's end
-and a process's end are separate: whoever still holds the pipe is still read. The form of a line is
-`logs.line_format`.
+Decides that nobody waits for a disk: when the file cannot be written lines are counted as dropped, and the
+count is written down as soon as there is room. An `Account` hears of every append before and after it, so
+that one that was cut off can be undone. The form of a line is `logs.line_format`; who reads the pipes is
+`output`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from launcher.logs.line_format import LineSplitter, format_line, stamp
+from launcher.logs.line_format import format_line, stamp
+from launcher.spool import Pending
 
-__all__ = ["TAIL_LINES", "LineSink", "LogFile", "OutputReader"]
-
-TAIL_LINES = 20
-_READ_BYTES = 64 * 1024
-_TAIL_LINE_CHARS = 2000
+__all__ = ["Account", "LineSink", "LogFile"]
 
 
 class LogFile:
@@ -41,7 +35,7 @@ class LogFile:
         self._max_size_bytes = max_size_bytes
         self._backups = backups
         self._fd: int | None = None
-        self._size = 0
+        self._size = self._inode = 0
 
     def configure(self, max_size_bytes: int, backups: int) -> None:
         """Change the limits; they hold from the next write on."""
@@ -62,10 +56,20 @@ class LogFile:
         """Write a line of our own, such as a restart, under the stream `lucid`."""
         self.write([format_line(stamp(time.time()), "lucid", text.encode("utf-8", "backslashreplace"))])
 
-    def write(self, lines: list[bytes]) -> None:
+    def undo(self, pending: Pending) -> None:
+        """Take back an append that a supervisor before this one may have begun; nothing may follow it."""
+        for path in (self.path, *map(self._backup, range(1, self._backups + 1))):
+            with suppress(OSError):
+                facts = path.stat()
+                if facts.st_ino == pending.inode and facts.st_size > pending.offset:
+                    os.truncate(path, pending.offset)
+        self.close()
+
+    def write(self, lines: list[bytes], account: Account | None = None) -> None:
         """Append complete lines, rotating before a line that would pass the size; counts what cannot be
-        written.
+        written. `account` hears of each append before and after.
         """
+        done = 0
         if self._unreported:
             report = format_line(stamp(time.time()), "lucid", self._report().encode())
             if self._append(report):
@@ -74,12 +78,12 @@ class LogFile:
         batch_bytes = 0
         for line in lines:
             if batch and self._size + batch_bytes + len(line) > self._max_size_bytes:
-                self._write_batch(batch)
+                done = self._write_batch(batch, done, account)
                 batch, batch_bytes = [], 0
             batch.append(line)
             batch_bytes += len(line)
         if batch:
-            self._write_batch(batch)
+            self._write_batch(batch, done, account)
 
     def close(self) -> None:
         """Close the file; a later write opens it again."""
@@ -87,18 +91,25 @@ class LogFile:
             os.close(self._fd)
             self._fd = None
 
-    def _write_batch(self, batch: list[bytes]) -> None:
-        if not self._append(b"".join(batch)):
+    def _write_batch(self, batch: list[bytes], done: int, account: Account | None) -> int:
+        """Write a batch, after `done` lines that were before it; returns how many are done with it."""
+        if not self._append(b"".join(batch), account):
             self.dropped += len(batch)
             self._unreported += len(batch)
+        done += len(batch)
+        if account is not None:
+            account.done(done)
+        return done
 
-    def _append(self, data: bytes) -> bool:
+    def _append(self, data: bytes, account: Account | None = None) -> bool:
         """Write all of `data` or, as far as the file system allows, none of it."""
         try:
             if self._fd is None:
                 self._open()
             if self._size and self._size + len(data) > self._max_size_bytes:
                 self._rotate()
+            if account is not None:
+                account.begin(self._inode, self._size)
             self._write_whole(data)
         except OSError as error:
             self.last_error = error.strerror or str(error)
@@ -123,7 +134,8 @@ class LogFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(self.path, flags, 0o640)
-        self._size = os.fstat(self._fd).st_size
+        facts = os.fstat(self._fd)
+        self._inode, self._size = facts.st_ino, facts.st_size
 
     def _rotate(self) -> None:
         """Shift the backups by one; the oldest is overwritten, and with none kept the file starts anew."""
@@ -144,66 +156,18 @@ class LogFile:
         return f"{lines} lost, as this file could not be written: {self.last_error}"
 
 
+class Account(Protocol):
+    """Who notes how far the lines of one `write` have come."""
+
+    def begin(self, inode: int, offset: int) -> None:
+        """The next lines are about to be appended to the file `inode`, which is `offset` bytes long."""
+
+    def done(self, lines: int) -> None:
+        """So many of the lines are in the file, or were dropped."""
+
+
 class LineSink(Protocol):
     """Where an `OutputReader` puts its lines."""
 
-    def write(self, lines: list[bytes]) -> None:
+    def write(self, lines: list[bytes], account: Account | None = None) -> None:
         """Take complete lines; must not wait and must not raise."""
-
-
-class OutputReader:
-    """Reads one generation's two pipes into a log file until both end or `close`; owns the descriptors."""
-
-    def __init__(self, stdout_fd: int, stderr_fd: int, log: LineSink, on_end: Callable[[], None]) -> None:
-        """Start reading on the running loop; `on_end` is called once, when both pipes have ended."""
-        self.stderr_tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self.on_stderr: Callable[[str], None] | None = None
-        """Hears every piece of a line of stderr too, while it is set."""
-        self._log = log
-        self._on_end = on_end
-        self._loop = asyncio.get_running_loop()
-        self._open = {stdout_fd: ("stdout", LineSplitter()), stderr_fd: ("stderr", LineSplitter())}
-        for fd in self._open:
-            os.set_blocking(fd, False)
-            self._loop.add_reader(fd, self._read, fd)
-
-    def close(self) -> None:
-        """Read what is left in the pipes without waiting, then close them."""
-        for fd in list(self._open):
-            while fd in self._open and self._read(fd):
-                pass
-        for fd in list(self._open):
-            self._finish(fd)
-
-    def _read(self, fd: int) -> bool:
-        """Read one bounded piece, so that no child can hold the loop; False when there is nothing now."""
-        try:
-            data = os.read(fd, _READ_BYTES)
-        except BlockingIOError:
-            return False
-        stream, splitter = self._open[fd]
-        if data:
-            self._keep(stream, splitter.feed(data))
-            return True
-        self._finish(fd)
-        if not self._open:
-            self._on_end()
-        return False
-
-    def _finish(self, fd: int) -> None:
-        stream, splitter = self._open.pop(fd)
-        self._loop.remove_reader(fd)
-        os.close(fd)
-        self._keep(stream, splitter.flush())
-
-    def _keep(self, stream: str, pieces: list[tuple[bytes, bool]]) -> None:
-        if not pieces:
-            return
-        at = stamp(time.time())
-        self._log.write([format_line(at, stream, text, is_continued) for text, is_continued in pieces])
-        if stream == "stderr":
-            for text, _ in pieces if self.on_stderr else pieces[-TAIL_LINES:]:
-                shown = text[:_TAIL_LINE_CHARS].decode("utf-8", "backslashreplace")
-                self.stderr_tail.append(shown)
-                if self.on_stderr is not None:
-                    self.on_stderr(shown)

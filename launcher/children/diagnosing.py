@@ -32,8 +32,8 @@ from launcher.diagnosis import (
     write_bundle,
 )
 from launcher.gpus import GpuReport
-from launcher.logfiles import OutputReader
 from launcher.logs.line_format import stamp
+from launcher.output import OutputReader
 from launcher.procfs import ProcessStat, read_stat
 from launcher.spawning import SpawnError, SpawnRequest
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from launcher.children.diagnosing import HungChild
-from launcher.logfiles import OutputReader
+from launcher.output import OutputReader
 from launcher.procfs import read_stat
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from launcher.children.parent import Parent
-from launcher.logfiles import OutputReader
+from launcher.logfiles import Account
+from launcher.output import OutputReader
 from launcher.processes import ExitStatus
 from launcher.spawning import SpawnRequest
 
@@ -55,7 +56,7 @@ class _Kept:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def write(self, lines: list[bytes]) -> None:
+    def write(self, lines: list[bytes], account: Account | None = None) -> None:
         """Keep what a line says, without its stamp and stream."""
         for line in lines[: _MOST_LINES - len(self.lines)]:
             self.lines.append(line.partition(b" | ")[2].decode("utf-8", "backslashreplace").rstrip("\n"))

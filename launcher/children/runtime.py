@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,11 +47,13 @@ from launcher.lifecycle_values import (
     TimerFired,
     TimerKind,
 )
-from launcher.logfiles import LogFile, OutputReader
+from launcher.logfiles import LogFile
 from launcher.notify import NotifySocket
+from launcher.output import OutputReader, open_spools
 from launcher.planning.prepared import PreparedChild
 from launcher.processes import ProcessTree
 from launcher.spawning import SpawnError, SpawnRequest
+from launcher.spool import Spool
 
 if TYPE_CHECKING:
     from launcher.configuration.models import Service
@@ -85,6 +87,8 @@ class ChildRuntime:
     notify: NotifySocket | None = None
     """Where the child tells of itself, from its first spawn on."""
     output: OutputReader | None = None
+    spools: list[Spool] = field(default_factory=list)
+    """What was read of stdout and stderr and is not in the log yet, from the first spawn on."""
     _environ: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -161,6 +165,8 @@ class ChildRuntime:
         if self.notify is not None:
             self.notify.close()
         self.drain()
+        for spool in self.spools:
+            spool.close()
         self.log.close()
 
     async def _spawn(self, generation: int) -> None:
@@ -223,6 +229,18 @@ class ChildRuntime:
         before = self.around.parent.listen
         self.notify = NotifySocket(self.notify_address, self.senses.notified, before, held)
 
+    def hold_spools(self, held: Sequence[int] = ()) -> None:
+        """Let the guardian hold what is read of the child's output until it is in the log.
+
+        `held` are the spools of the supervisor before this one.
+        """
+        try:
+            self.spools = open_spools(self.log, held)
+        except OSError as error:
+            self.log.mark(f"no memory for the output's spools: {error}")
+            return
+        self.around.parent.keep(f"spool {self.name}", [spool.fileno() for spool in self.spools])
+
     def _request(self, generation: int) -> SpawnRequest:
         if self.notify is None:
             self.hear()
@@ -230,7 +248,10 @@ class ChildRuntime:
 
     def _attend(self, born: Born) -> None:
         self.tree, self.nonce = born.tree, born.nonce
-        self.output = OutputReader(born.stdout_fd, born.stderr_fd, self.log, self.around.changed)
+        if not self.spools:
+            self.hold_spools()
+        fds = born.stdout_fd, born.stderr_fd
+        self.output = OutputReader(*fds, self.log, self.around.changed, self.spools)
 
     async def _take_seat(self) -> None:
         """A GPU may have gone since the child was placed."""

@@ -21,35 +21,48 @@ class LineSplitter:
 
     def __init__(self, limit_bytes: int = LINE_LIMIT_BYTES) -> None:
         """Split lines longer than `limit_bytes`, at least 4."""
+        self.rest = b""
+        """What is held: the bytes after the last piece."""
+        self.is_continued = False
+        """Whether the next piece goes on with the line of the last one."""
+        self.ends: list[int] = []
+        """For each piece of the last `feed` or `flush`, how many bytes before its end were not in a piece
+        before that call.
+        """
         self._limit = limit_bytes
-        self._rest = b""
-        self._is_continued = False
 
     def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
         """Return the complete pieces in `data` as (bytes, whether it continues the piece before)."""
         pieces: list[tuple[bytes, bool]] = []
-        *lines, rest = (self._rest + data).split(b"\n")
+        self.ends = []
+        start = 0
+        *lines, rest = (self.rest + data).split(b"\n")
         for line in lines:
-            self._rest = self._split(line, pieces)
-            pieces.append((self._rest.removesuffix(b"\r"), self._is_continued))
-            self._is_continued = False
-        self._rest = self._split(rest, pieces)
+            last = self._split(line, start, pieces)
+            pieces.append((last.removesuffix(b"\r"), self.is_continued))
+            self.is_continued = False
+            start += len(line) + 1
+            self.ends.append(start)
+        self.rest = self._split(rest, start, pieces)
         return pieces
 
     def flush(self) -> list[tuple[bytes, bool]]:
         """Return the last line that no newline ended, if there is one."""
-        if not self._rest:
+        self.ends = [len(self.rest)] if self.rest else []
+        if not self.rest:
             return []
-        piece = (self._rest, self._is_continued)
-        self._rest, self._is_continued = b"", False
+        piece = (self.rest, self.is_continued)
+        self.rest, self.is_continued = b"", False
         return [piece]
 
-    def _split(self, line: bytes, pieces: list[tuple[bytes, bool]]) -> bytes:
+    def _split(self, line: bytes, start: int, pieces: list[tuple[bytes, bool]]) -> bytes:
         while len(line) > self._limit:
             cut = _character_start(line, self._limit)
-            pieces.append((line[:cut], self._is_continued))
-            self._is_continued = True
+            pieces.append((line[:cut], self.is_continued))
+            self.is_continued = True
             line = line[cut:]
+            start += cut
+            self.ends.append(start)
         return line
 
 

@@ -22,12 +22,13 @@ from launcher.running.journal import JournalFile
 from launcher.running.reload import Reconciler
 from launcher.running.stack import Stack
 
-__all__ = ["Continuity"]
+__all__ = ["OF_CHILDREN", "Continuity"]
 
 _EVENTS_WRITTEN = 50
 _TOGETHER_S = 0.002
 _SETTINGS_KNOWN = 1000
-_OF_CHILDREN = ("listen ", "notify ")
+OF_CHILDREN = ("listen ", "notify ", "spool ")
+"""How the names of what is kept for a child begin."""
 _NOT_WRITTEN = frozenset({"rules"})
 """Fields of a life that follow from the settings."""
 
@@ -77,14 +78,16 @@ class Continuity:
         self._parent.release([life.pid for life in lives if life.pid is not None])
 
     def _keep_sockets(self) -> None:
-        """The guardian keeps the listening and the notify sockets of those children that there are."""
+        """The guardian keeps the sockets and the spools of those children that there are."""
         wanted: dict[str, list[int]] = {}
         for name, child in self._stack.children.items():
             if child.prepared.sockets:
                 wanted[f"listen {name}"] = [one.fileno() for one in child.prepared.sockets]
             if child.notify is not None:
                 wanted[f"notify {name}"] = [child.notify.fileno()]
-        kept = {name: fds for name, fds in self._parent.kept.items() if name.startswith(_OF_CHILDREN)}
+            if child.spools:
+                wanted[f"spool {name}"] = [spool.fileno() for spool in child.spools]
+        kept = {name: fds for name, fds in self._parent.kept.items() if name.startswith(OF_CHILDREN)}
         for name in kept.keys() - wanted.keys():
             self._parent.drop(name)
         for name, fds in wanted.items():

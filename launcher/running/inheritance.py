@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launcher.children.handover import Handover
 from launcher.children.parent import Parent
+from launcher.running.continuity import OF_CHILDREN
 from launcher.running.journal import Journal
 from launcher.running.ownership import keep_ownership
 from launcher.runtime_dir import RuntimePaths
@@ -47,7 +48,7 @@ class Inheritance:
             for process in self.handover.processes:
                 parent.discard(process)
             for name in kept:
-                if name.startswith(("listen ", "notify ")):
+                if name.startswith(OF_CHILDREN):
                     parent.drop(name, is_ours=False)
 
     def control_listener(self) -> socket.socket | None:

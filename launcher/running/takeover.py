@@ -91,6 +91,8 @@ class Takeover:
         _recall_facts(child, document["facts"])
         for held in self._sockets(f"notify {name}"):
             child.hear(held)
+        if spools := self._handover.kept.pop(f"spool {name}", []):
+            child.hold_spools(spools)
 
     def _sockets(self, name: str) -> tuple[socket.socket, ...]:
         fds = self._handover.kept.pop(name, [])

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.logfiles import LogFile, OutputReader
+from launcher.logfiles import LogFile
 from launcher.logs.line_format import LineSplitter, format_line, stamp
+from launcher.output import OutputReader
 
 
 @given(chunks=st.lists(st.binary(max_size=40)), limit=st.integers(4, 16))
