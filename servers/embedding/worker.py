@@ -20,6 +20,7 @@ from servers.embedding.loading import load_engine
 from servers.embedding.meter import Meter
 from servers.embedding.model_thread import FinishedBatch, LoadAbandoned, ModelThread
 from servers.embedding.pending import PendingRequest
+from servers.embedding.stats import worker_stats
 from servers.embedding.tokenizing import TokenizingStage
 from servers.errors import (
     DeadlineExceeded,
@@ -208,7 +209,8 @@ class EmbeddingWorker:
     def on_stopped(self, error: BaseException | None) -> None:
         """Fail everybody who waits; called by the model thread through the loop when it ends."""
         if self._engine is None:
-            self._fail_start(error or LoadAbandoned())
+            if not self._loaded.done():
+                self._loaded.set_exception(_reason_of_no_start(error))
         elif error is not None:
             self._die("the model thread has died", error)
         self._has_stopped = True
@@ -221,11 +223,6 @@ class EmbeddingWorker:
         logger.critical("%s (incident %s)", what, incident, exc_info=error)
         self._failure = InternalError(incident, "The embedding engine has died")
         self._desk.fail_all(self._failure)
-
-    def _fail_start(self, error: BaseException) -> None:
-        if not self._loaded.done():
-            abandoned = ShuttingDown("The server was stopped while loading.")
-            self._loaded.set_exception(abandoned if isinstance(error, LoadAbandoned) else error)
 
     def is_alive(self) -> bool:
         """Tell whether texts can be embedded: the threads run and no batch has hung.
@@ -242,28 +239,8 @@ class EmbeddingWorker:
 
     def stats(self) -> dict[str, Any]:
         """Return the worker's part of the `stats` payload (protocol.md section 5)."""
-        info = self._engine.info if self._engine else None
-        memory = self._engine.memory() if self._engine else None
-        payload: dict[str, Any] = {
-            "model": info.name if info else self._settings.model,
-            "device": info.device if info else None,
-            "dimensions": info.dimensions if info else None,
-            "max_input_tokens": info.max_input_tokens if info else None,
-            "backend": info.backend if info else self._settings.backend,
-            "engine_reason": info.reason if info else None,
-            "dtype": info.dtype if info else None,
-            "texts": self._meter.texts,
-            "tokens": self._meter.tokens,
-            "queue": {
-                "depth": self._desk.admission.texts,
-                "limit": self._desk.admission.max_texts,
-                "waiting": self._thread.waiting if self._thread else 0,
-            },
-            "latency_ms": self._meter.latency_ms(),
-            "batch": self._meter.batch(),
-            "dropped": self._meter.dropped(),
-        }
-        return payload | ({"gpu": memory.as_stats()} if memory else {})
+        waiting = self._thread.waiting if self._thread else 0
+        return worker_stats(self._settings, self._engine, self._meter, self._desk.admission, waiting)
 
     async def close(self) -> None:
         """End the threads after their current work; what is queued is answered with `ShuttingDown`.
@@ -278,3 +255,9 @@ class EmbeddingWorker:
             self._thread.close()
             if self._engine is not None and self._thread.is_alive(self._stall_s):
                 await asyncio.shield(self._stopped)
+
+
+def _reason_of_no_start(error: BaseException | None) -> BaseException:
+    if error is None or isinstance(error, LoadAbandoned):
+        return ShuttingDown("The server was stopped while loading.")
+    return error
