@@ -3,8 +3,10 @@
 One run measures everything on the same machine with the same texts, several rounds in turn, and reports
 medians of each round's ratios, so that a machine that is busy with other things disturbs both sides alike.
 
-Run: python -m benchmarks.inference [--rounds 3] [--seconds 6] [--infinity VENV] [--name NAME]
-`VENV` is a virtual environment with infinity-emb (see benchmarks/README.md). Results are written to
+Run: python -m benchmarks.inference [--rounds 3] [--seconds 6] [--infinity VENV] [--name NAME] [--only PART…]
+With `--only`, the figures of the parts named replace those in the results of before; the parts are
+`engine-auto`, `engine-torch`, `doors`, `peers`, `overload-auto`, `overload-torch`, `neighbours`. `VENV` is a
+virtual environment with infinity-emb (see benchmarks/README.md). Results are written to
 benchmarks/results/inference-NAME.json and .txt.
 """
 
@@ -16,12 +18,12 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import inference_report, overload
+from benchmarks import inference_report, neighbours, overload
 from benchmarks.load import Plan
 from benchmarks.systems import System, infinity, load_beside, ours, run_load, seed_style
 from servers.embedding.machine import describe_machine
@@ -32,6 +34,7 @@ SEED_CLIENTS = (1, 16, 64)
 
 BULK = {"texts_per_request": 256, "clients": 2, "config": {"priority": "bulk", "encoding": "base64"}}
 LARGE = {"texts_per_request": 256, "clients": 2, "config": {"encoding": "base64"}}
+PARTS = ("engine-auto", "engine-torch", "doors", "peers", "overload-auto", "overload-torch", "neighbours")
 MUCH_S = 600.0
 TURNS = 3
 RESULTS = Path(__file__).with_name("results")
@@ -44,13 +47,22 @@ def main() -> None:
     options = _options()
     # For everybody alike: on a machine that others use too, spinning OpenMP threads measure only themselves.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    rounds: list[dict[str, Any]] = []
+    rounds = _rounds_before(options.name) if options.only else []
     machine, text = describe_run(), ""
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-        rounds.append(dict(_said(_round(options.seconds, options.infinity))))
+        if number == len(rounds):
+            rounds.append({})
+        measured = dict(_said(_round(options.seconds, options.infinity, options.only or PARTS)))
+        rounds[number] |= measured
         text = write_results(rounds, machine, options.name)
     print(text)
+
+
+def _rounds_before(name: str) -> list[dict[str, Any]]:
+    """Return the rounds of the results of before, none if there are none."""
+    file = RESULTS.joinpath(f"inference-{name}.json")
+    return list(json.loads(file.read_text())["rounds"]) if file.is_file() else []
 
 
 def write_results(rounds: list[dict[str, Any]], machine: dict[str, Any], name: str) -> str:
@@ -68,6 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each single measurement")
     parser.add_argument("--infinity", type=Path, help="a virtual environment with infinity-emb")
     parser.add_argument("--name", default="cpu", help="of the result files")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="the parts to measure again")
     return parser.parse_args()
 
 
@@ -80,19 +93,30 @@ def describe_run() -> dict[str, Any]:
     }
 
 
-def _round(seconds: float, infinity_venv: Path | None) -> Iterator[tuple[str, Any]]:
+def _round(seconds: float, infinity_venv: Path | None, parts: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Yield one measurement after the other, those that are compared next to each other."""
     for backend in ("auto", "torch"):
-        yield f"against engine {backend}", _against_engine(backend, seconds)
-        yield f"ours {backend}", _at(ours(backend), CLIENTS, seconds)
-    yield "ours auto, /v1", _at(ours("auto", "openai"), CLIENTS, seconds)
+        if f"engine-{backend}" in parts:
+            yield f"against engine {backend}", _against_engine(backend, seconds)
+            yield f"ours {backend}", _at(ours(backend), CLIENTS, seconds)
+    if "doors" in parts:
+        yield "ours auto, /v1", _at(ours("auto", "openai"), CLIENTS, seconds)
+    if "peers" in parts:
+        yield from _peers(seconds, infinity_venv)
+    for backend in ("auto", "torch"):
+        if f"overload-{backend}" in parts:
+            yield f"interactive {backend}", _beside_bulk(ours(backend), seconds)
+            yield f"overload {backend}", overload.measure(backend, seconds)
+    if "neighbours" in parts:
+        for backend in ("auto", "torch"):
+            yield f"neighbours {backend}", neighbours.measure(backend, seconds)
+
+
+def _peers(seconds: float, infinity_venv: Path | None) -> Iterator[tuple[str, Any]]:
     yield "seed-style", _at(seed_style(), SEED_CLIENTS, seconds)
     yield "sentence-transformers", _engine_rate("sentence-transformers", seconds)
     if infinity_venv is not None:
         yield "infinity", _at(infinity(infinity_venv), CLIENTS, seconds)
-    for backend in ("auto", "torch"):
-        yield f"interactive {backend}", _beside_bulk(ours(backend), seconds)
-        yield f"overload {backend}", overload.measure(backend, seconds)
 
 
 def _said(measurements: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:

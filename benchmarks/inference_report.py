@@ -5,12 +5,14 @@ Decides which figures are compared with which; measures nothing.
 
 from __future__ import annotations
 
+import operator
 import statistics
 from collections.abc import Callable
 from typing import Any
 
 Round = dict[str, Any]
 Row = tuple[str, str, Callable[[Round], float]]
+_SIGNS = {">=": operator.ge, "<=": operator.le, "<": operator.lt, "=": operator.eq}
 
 
 def _per_second(system: str, clients: int) -> Callable[[Round], float]:
@@ -89,6 +91,9 @@ def _behaviour_rows(backend: str) -> list[Row]:
     def expired(each: Round) -> float:
         return float(each[f"overload {backend}"]["with_deadline"]["expired_computed"])
 
+    def neighbours(each: Round) -> float:
+        return float(each[f"neighbours {backend}"]["share"])
+
     return [
         (f"{backend}: interactive p99 beside bulk / idle p99", "<= 3", interactive("bulk")),
         (f"{backend}: the same, bulk not declared", "<= 3", interactive("undeclared bulk")),
@@ -96,6 +101,11 @@ def _behaviour_rows(backend: str) -> list[Row]:
         (f"{backend}: p50 of refusals in ms", "< 5", refused),
         (f"{backend}: p99 of refusals in ms", "", refused_p99),
         (f"{backend}: expired texts computed", "= 0", expired),
+        (
+            f"{backend}: two servers at once / one alone",
+            "",
+            lambda each: each[f"neighbours {backend}"]["share"],
+        ),
     ]
 
 
@@ -103,9 +113,31 @@ def summary(rounds: list[Round]) -> list[dict[str, Any]]:
     """Return each bound with the median and all figures of the rounds."""
     result: list[dict[str, Any]] = []
     for name, bound, figure in rows(with_infinity="infinity" in rounds[0]):
-        figures = [round(figure(each), 3) for each in rounds]
-        result.append({"what": name, "bound": bound, "median": statistics.median(figures), "rounds": figures})
+        figures = _figures(figure, rounds)
+        if figures:
+            median = statistics.median(figures)
+            met = is_met(median, bound)
+            result.append({"what": name, "bound": bound, "median": median, "met": met, "rounds": figures})
     return result
+
+
+def _figures(figure: Callable[[Round], float], rounds: list[Round]) -> list[float]:
+    """Return the figure of every round in which all of it was measured."""
+    found: list[float] = []
+    for each in rounds:
+        try:
+            found.append(round(figure(each), 3))
+        except KeyError:
+            continue
+    return found
+
+
+def is_met(figure: float, bound: str) -> bool | None:
+    """Tell whether a figure keeps a bound such as `>= 0.90`; None without a bound."""
+    if not bound:
+        return None
+    sign, limit = bound.split()
+    return _SIGNS[sign](figure, float(limit))
 
 
 def table(result: dict[str, Any]) -> str:
@@ -117,11 +149,12 @@ def table(result: dict[str, Any]) -> str:
         _remark(float(machine["load_before"]), int(machine["cpu_count"])),
         f"rounds: {len(result['rounds'])}; medians of each round's ratio",
         "",
-        f"{'':56}{'bound':>9}{'median':>10}   rounds",
+        f"{'':56}{'bound':>9}{'median':>10}  met  rounds",
     ]
     for row in result["summary"]:
         figures = "  ".join(f"{figure:g}" for figure in row["rounds"])
-        lines.append(f"{row['what']:56}{row['bound']:>9}{row['median']:>10.3f}   {figures}")
+        said = {True: "yes", False: "no", None: ""}[row["met"]]
+        lines.append(f"{row['what']:56}{row['bound']:>9}{row['median']:>10.3f}  {said:3}  {figures}")
     return "\n".join([*lines, "", "texts per second (median of rounds)", *_rates(result["rounds"])])
 
 
@@ -138,16 +171,22 @@ def _rates(rounds: list[Round]) -> list[str]:
     def median(key: str, *path: str) -> float:
         found = []
         for each in rounds:
-            value: Any = each[key]
+            value: Any = each.get(key)
             for part in path:
-                value = value[part]
-            found.append(float(value))
+                value = value.get(part) if value is not None else None
+            if value is not None:
+                found.append(float(value))
         return statistics.median(found)
 
     lines = []
     for key, value in rounds[0].items():
         if "alone" in value:
-            best = [float(rate["texts_per_second"]) for each in rounds for rate in each[key]["alone"]]
+            best = [
+                float(rate["texts_per_second"])
+                for each in rounds
+                if key in each
+                for rate in each[key]["alone"]
+            ]
             lines.append(f"  {key:24}{statistics.median(best):8.1f}  {value['alone'][0]['engine']}")
         elif "texts_per_second" in value:
             lines.append(

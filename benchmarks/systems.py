@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,11 @@ def infinity(venv: Path) -> Iterator[System]:
 def run_load(plan: Plan) -> dict[str, Any]:
     """Carry a plan out in a process of its own and return its figures."""
     return json.loads(_load(plan).communicate()[0])  # type: ignore[no-any-return]  # what `run` returned
+
+
+def run_loads(plans: Sequence[Plan]) -> list[dict[str, Any]]:
+    """Carry several plans out at once, each in a process of its own; return their figures."""
+    return [json.loads(load.communicate()[0]) for load in [_load(plan) for plan in plans]]
 
 
 @contextmanager
