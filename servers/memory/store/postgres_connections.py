@@ -1,48 +1,32 @@
 """The connections of the PostgreSQL store: one that writes, some that read, all replaced when they break.
 
 It decides when a connection is given up, how long another is waited for, and whether a commit whose answer
-was lost took place. It does not know what is read or written. The writer holds a lock in the database, so
-that two servers never write at once.
+was lost took place. It does not know what is read or written. How one is opened is `postgres_database`'s.
 """
 
 import logging
-import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from servers.errors import StorageError, StoreUnusable
 from servers.memory.store.base import CommitUnknown
-from servers.memory.store.postgres_rows import register_vectors
+from servers.memory.store.postgres_database import Connection, Database
 from servers.memory.store.postgres_schema import SCHEMA
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Connection = psycopg.Connection[Any]
 
 RECONNECT_S: Final = 15.0
 """How long a server that went away is waited for: about what a failover takes, in seconds."""
 RETRY_S: Final = 0.2
-LOCK_KEY: Final = 0x4C554344
-"""'LUCD': the advisory lock of the one server that writes."""
-
-_DEFAULTS: Final = {
-    "connect_timeout": "5",
-    "target_session_attrs": "read-write",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
 BROKEN: Final = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 """What tells that a connection, not a statement, has failed; a demoted primary is as good as gone."""
 
@@ -51,15 +35,13 @@ class PostgresConnections:
     """Connections to the database that `dsn` names (several hosts: the one that can be written to)."""
 
     def __init__(self, dsn: str, lock_wait_s: float) -> None:
-        known = conninfo_to_dict(dsn)
-        name = f"lucid-memory {os.getpid()}@{socket.gethostname()}"
-        self._dsn = make_conninfo(dsn, **{**_DEFAULTS, "application_name": name, **known})
+        self._database = Database(dsn)
         self._lock_wait_s = lock_wait_s
         self._writer_name = str(uuid4())
         self._groups = 0
         self._closed = threading.Event()
         self._idle_readers: queue.SimpleQueue[Connection] = queue.SimpleQueue()
-        self._writer: Connection | None = self._open_writer()
+        self._writer: Connection | None = self._database.open_writer(self._lock_wait_s)
 
     @contextmanager
     def on_writer(self) -> Iterator[Connection]:
@@ -119,7 +101,7 @@ class PostgresConnections:
         try:
             reader = self._idle_readers.get_nowait()
         except queue.Empty:
-            reader = self._connect()
+            reader = self._database.connect()
         try:
             yield reader
         except BaseException:
@@ -147,7 +129,7 @@ class PostgresConnections:
         deadline = time.monotonic() + RECONNECT_S
         while True:
             try:
-                return self._open_writer()
+                return self._database.open_writer(self._lock_wait_s)
             except BROKEN:
                 if time.monotonic() > deadline:
                     raise
@@ -167,41 +149,10 @@ class PostgresConnections:
         # The lock came with the connection, so the old session has ended: it has committed or never will.
         return found is not None and int(found[0]) == self._groups
 
-    def _open_writer(self) -> Connection:
-        writer = self._connect()
-        try:
-            if writer.execute("SHOW synchronous_commit").fetchone() == ("off",):
-                writer.execute("SET synchronous_commit = on")
-            self._take_lock(writer)
-        except BaseException:
-            writer.close()
-            raise
-        return writer
-
-    def _take_lock(self, writer: Connection) -> None:
-        milliseconds = max(1, int(1000 * self._lock_wait_s))
-        writer.execute("SELECT set_config('lock_timeout', %s, false)", (f"{milliseconds}ms",))
-        try:
-            writer.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-        except psycopg.errors.LockNotAvailable as error:
-            raise StoreUnusable(
-                f"another server has this memory store open: {_holder(writer)}",
-                where=self.where,
-                mend="stop that server, or name another database with the option `store`",
-            ) from error
-        writer.execute("SELECT set_config('lock_timeout', '0', false)")
-
     @property
     def where(self) -> str:
         """The database, without the password."""
-        known = conninfo_to_dict(self._dsn)
-        return f"postgresql://{known.get('host', 'localhost')}/{known.get('dbname', '')}"
-
-    def _connect(self) -> Connection:
-        connection = psycopg.connect(self._dsn, autocommit=True)
-        with suppress(psycopg.errors.UndefinedObject):  # before the extension was created, at the first start
-            register_vectors(connection)
-        return connection
+        return self._database.where
 
     def _pause(self) -> None:
         if self._closed.wait(RETRY_S):
@@ -220,12 +171,3 @@ class PostgresConnections:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-
-def _holder(connection: Connection) -> str:
-    found = connection.execute(
-        "SELECT application_name, client_addr FROM pg_locks JOIN pg_stat_activity USING (pid) "
-        "WHERE locktype = 'advisory' AND objid = %s AND granted",
-        (LOCK_KEY,),
-    ).fetchone()
-    return "unknown" if found is None else f"{found[0]} from {found[1] or 'this machine'}"
