@@ -220,7 +220,7 @@ class Supervisor:
         self._gpus.close()
         if self._is_leaving:
             for child in self._stack.children.values():
-                child.leave_door()
+                child.door.leave()
             self._continuity.write()
             self._parent.tell("reload")
             # What is not given back is what the next supervisor goes on with.

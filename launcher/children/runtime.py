@@ -16,17 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.children.door import Door
 from launcher.children.exits import Exits
 from launcher.children.gpu_use import ChildGpu, GpuGone, find_mismatch
 from launcher.children.handover import HandedProcess
 from launcher.children.hung import hung_child
 from launcher.children.launching import build_request
+from launcher.children.life_timer import LifeTimer
 from launcher.children.parent import Born
-from launcher.children.patience import FairTimer, starved_s
 from launcher.children.probe import build_probe, probe_limit_s
 from launcher.children.senses import Senses
-from launcher.children.stand_in import StandIn
-from launcher.children.stand_in_reply import Situation
 from launcher.children.surroundings import Surroundings
 from launcher.children.usage import Usage
 from launcher.lifecycle_values import (
@@ -44,8 +43,6 @@ from launcher.lifecycle_values import (
     StartProbe,
     StopProbe,
     Terminate,
-    TimerFired,
-    TimerKind,
 )
 from launcher.logfiles import LogFile
 from launcher.notify import NotifySocket
@@ -59,11 +56,6 @@ if TYPE_CHECKING:
     from launcher.configuration.models import Service
 
 __all__ = ["ChildRuntime"]
-
-_ENDING_KINDS = frozenset({"startup", "diagnosis", "grace"})
-"""Timers at which a child is signalled: they are fair to it."""
-_ACCEPTING = frozenset({"starting", "ready", "unhealthy"})
-"""States in which the child has, or may have at any moment, its listening sockets for itself."""
 
 
 @dataclass
@@ -95,8 +87,8 @@ class ChildRuntime:
         self.senses = Senses(self.post, self.around.changed, self._device_told)
         self.gpu = ChildGpu(self.around.gpus)
         self.exits = Exits(self)
-        self._timer = FairTimer()
-        self._stand_in = StandIn(self._situation)
+        self.door = Door(self)
+        self._timer = LifeTimer(self)
 
     @property
     def name(self) -> str:
@@ -106,7 +98,7 @@ class ChildRuntime:
     def perform(self, effect: Effect) -> None:
         """Do what the lifecycle asks for; never waits."""
         # Before the spawn: what the child can accept must not be accepted here.
-        self.mind_door()
+        self.door.mind()
         match effect:
             case Spawn(generation):
                 self.around.tasks.create_task(self._spawn(generation), name=f"spawn {self.name}")
@@ -121,7 +113,7 @@ class ChildRuntime:
             case Kill() if self.tree is not None:
                 self.tree.kill()
             case SetTimer(kind, delay_s):
-                self._set_timer(kind, delay_s)
+                self._timer.set(kind, delay_s)
             case CancelTimer():
                 self._timer.cancel()
 
@@ -129,24 +121,13 @@ class ChildRuntime:
         """Tell the lifecycle of something."""
         self.around.post(self.name, event)
 
-    def mind_door(self) -> None:
-        """Answer clients in the child's place while it cannot, where its settings say so."""
-        # Settings that a supervisor before the key was known has written down do not have it.
-        choice = getattr(self.service, "while_starting", "wait")
-        is_needed = choice == "answer" and self.life.state not in _ACCEPTING
-        self._stand_in.serve(self.prepared.sockets if is_needed else ())
-
-    def leave_door(self) -> None:
-        """Accept nobody any more, and answer at once whoever waits for an answer."""
-        self._stand_in.close()
-
     def configure(self, service: Service, prepared: PreparedChild) -> None:
         """Take over new settings, which hold from the next spawn on; sockets that are given up are closed."""
         given_up = [held for held in self.prepared.sockets if held not in prepared.sockets]
         if given_up:
-            self._stand_in.serve(())
+            self.door.shut()
         self.service, self.prepared = service, prepared
-        self.mind_door()
+        self.door.mind()
         for held in given_up:
             held.close()
         self.log.configure(service.logs.max_size_bytes, service.logs.backups)
@@ -160,7 +141,7 @@ class ChildRuntime:
     def close(self) -> None:
         """Give back what outlives the generations; the child must be at rest."""
         self._timer.cancel()
-        self.leave_door()
+        self.door.leave()
         self.senses.stop_probe()
         if self.notify is not None:
             self.notify.close()
@@ -290,22 +271,3 @@ class ChildRuntime:
             else:
                 self.log.mark(f"about to be ended: {why}; see {self.diagnosis}")
         self.post(Diagnosed(generation))
-
-    def _set_timer(self, kind: TimerKind, delay_s: float) -> None:
-        def fire() -> None:
-            self.around.post(self.name, TimerFired(kind, generation))
-
-        generation = self.life.generation
-        if kind in _ENDING_KINDS:
-            self._timer.start_fair(delay_s, fire, self._starved_s if kind == "startup" else lambda: 0.0)
-        else:
-            self._timer.start(delay_s, fire)
-
-    def _situation(self) -> Situation:
-        life = self.life
-        is_timed = life.state == "backoff" and life.due_at is not None
-        retry_s = life.due_at - asyncio.get_running_loop().time() if is_timed and life.due_at else None
-        return Situation(self.service.name, life.state, life.desired_up, retry_s)
-
-    def _starved_s(self) -> float:
-        return 0.0 if self.tree is None else starved_s(self.tree.pid)

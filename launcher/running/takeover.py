@@ -117,7 +117,7 @@ class Takeover:
             self._lost(child)
             return False
         _set_timer(child)
-        child.mind_door()
+        child.door.mind()
         return process is not None
 
     def _process_of(self, child: ChildRuntime) -> HandedProcess | None:

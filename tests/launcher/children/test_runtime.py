@@ -191,7 +191,7 @@ async def test_clients_are_answered_in_its_place_and_left_to_it(
     port = held[0].getsockname()[1]
     child = make(f"{command('--serve')}, port: auto, inherit_sockets: true, while_starting: answer", held)
     child.life = replace(child.life, state="backoff", desired_up=True, generation=1)
-    child.mind_door()
+    child.door.mind()
     assert b'"code": "starting"' in await answer(port)
     child.life = replace(child.life, state="starting")
     child.perform(Spawn(2))
@@ -204,7 +204,7 @@ async def test_by_default_clients_wait(make: Make) -> None:
     held = bind_service("127.0.0.1", 0)
     child = make(f"{command('--serve')}, port: auto, inherit_sockets: true", held)
     child.life = replace(child.life, state="backoff", desired_up=True)
-    child.mind_door()
+    child.door.mind()
     assert await answer(held[0].getsockname()[1]) == b""
 
 
@@ -215,7 +215,7 @@ async def test_new_settings_bring_new_sockets(make: Make) -> None:
     keys = f"{command('--serve')}, port: auto, inherit_sockets: true, while_starting: answer"
     child = make(keys, (*old, *stays))
     child.life = replace(child.life, state="backoff", desired_up=True)
-    child.mind_door()
+    child.door.mind()
     child.configure(child.service, replace(child.prepared, sockets=(*stays, *new)))
     assert old[0].fileno() == -1
     for kept in (*stays, *new):
