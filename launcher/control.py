@@ -97,7 +97,8 @@ class ControlServer:
         if self._feeds:
             await asyncio.wait(self._feeds, timeout=_LAST_WORDS_S)
         if self._server is not None:
-            self._server.close(code=1001, reason="the supervisor ends")
+            code, reason = (1001, "the supervisor ends") if for_good else (1012, "another one takes over")
+            self._server.close(code=code, reason=reason)
             await self._server.wait_closed()
         if for_good:
             self._path.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.errors import NotRunning, SupervisorFailed, from_document
+from launcher.errors import LauncherError, NotRunning, SupervisorFailed, from_document
 from launcher.runtime_dir import runtime_dir
 
 if TYPE_CHECKING:
@@ -70,23 +70,28 @@ def _read_until_closed(connection: socket.socket) -> bytes:
 
 
 class ControlClient:
-    """One open connection to the supervisor; made by `connect`."""
+    """One subscriber's connection to the supervisor, and to whoever takes over from it; made by `connect`."""
 
-    def __init__(self, connection: "ClientConnection") -> None:
+    def __init__(self, config_path: Path, connection: "ClientConnection") -> None:
+        self._config_path = config_path
         self._connection = connection
         self._frames_before_reply: list[Document] = []
+        self._subscription: Document | None = None
+        self._seen_revision = 0
+        self._has_followed = False
 
     async def request(self, kind: str, **data: object) -> Document:
         """Send one command and return its success reply; raises the LauncherError that it was answered with.
 
         Frames of a subscription that arrive before the reply are kept for `frames`.
         """
-        await self._connection.send(json.dumps({"type": kind, "data": data, "id": kind}))
+        await self._send(json.dumps({"type": kind, "data": data, "id": kind}))
         while True:
             frame = await self._receive()
             if "status" not in frame:
                 self._frames_before_reply.append(frame)
             elif frame["status"] == "success":
+                self._subscription = data if kind == "subscribe" else self._subscription
                 return frame
             else:
                 raise from_document(frame)
@@ -94,19 +99,64 @@ class ControlClient:
     async def frames(self) -> AsyncIterator[Document]:
         """The frames of a subscription: `{"type": "snapshot", …}` and `{"type": "event", …}`.
 
-        Ends when the supervisor says goodbye; raises SupervisorFailed when it vanishes without a word.
+        Goes on with the next supervisor when one is replaced or dies, and misses no event that the next one
+        knows of. Ends when the stack's supervisor says goodbye for good; raises SupervisorFailed when it
+        vanishes and there is no other.
         """
-        from websockets.exceptions import ConnectionClosedOK
-
         while True:
             while self._frames_before_reply:
-                yield self._frames_before_reply.pop(0)
+                frame = self._frames_before_reply.pop(0)
+                if self._is_news(frame):
+                    yield frame
             try:
-                yield await self._receive()
+                self._frames_before_reply.append(await self._receive())
             except SupervisorFailed as failure:
-                if isinstance(failure.__cause__, ConnectionClosedOK):
+                if _is_goodbye(failure):
                     return
-                raise
+                if not await self._follow():
+                    raise
+
+    async def close(self) -> None:
+        """Say goodbye and hold nothing any more."""
+        try:
+            await self._connection.close()
+        finally:
+            # A cancelled goodbye would leave the socket open.
+            self._connection.transport.abort()
+
+    def _is_news(self, frame: Document) -> bool:
+        """Whether to hand a frame out; the next supervisor may tell of events that the last one told."""
+        event = frame.get("event")
+        if event is None:
+            self._seen_revision = self._seen_revision or frame["snapshot"].get("revision", 0)
+            return True
+        is_new = not self._has_followed or event["revision"] > self._seen_revision
+        self._seen_revision = max(self._seen_revision, event["revision"])
+        return is_new
+
+    async def _follow(self) -> bool:
+        """Subscribe to the next supervisor as to the one before; False when there is none."""
+        self._connection.transport.abort()
+        self._has_followed = True
+        try:
+            # The guardian keeps the socket, so that this waits for whoever comes next.
+            self._connection = await _open(self._config_path)
+            if self._subscription is not None:
+                await self.request("subscribe", **self._subscription)
+                missed = (await self.request("events", since=self._seen_revision))["events"]
+                if self._subscription.get("events"):
+                    self._frames_before_reply[:0] = [{"type": "event", "event": each} for each in missed]
+        except LauncherError:
+            return False
+        return True
+
+    async def _send(self, text: str) -> None:
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._connection.send(text)
+        except ConnectionClosed as closed:
+            raise SupervisorFailed("the supervisor closed the control connection") from closed
 
     async def _receive(self) -> Document:
         """The next frame; SupervisorFailed when the connection ended."""
@@ -119,9 +169,15 @@ class ControlClient:
         return frame
 
 
-@asynccontextmanager
-async def connect(config_path: Path) -> AsyncIterator[ControlClient]:
-    """An open control connection; raises NotRunning when nothing listens."""
+def _is_goodbye(failure: SupervisorFailed) -> bool:
+    """Whether the supervisor ended in order; close code 1012 says that another one takes over."""
+    from websockets.exceptions import ConnectionClosedOK
+
+    return isinstance(failure.__cause__, ConnectionClosedOK)
+
+
+async def _open(config_path: Path) -> "ClientConnection":
+    """A connection; raises NotRunning when nothing listens, SupervisorFailed when nobody answers."""
     from websockets.asyncio.client import unix_connect
     from websockets.exceptions import WebSocketException
 
@@ -134,19 +190,21 @@ async def connect(config_path: Path) -> AsyncIterator[ControlClient]:
         ping_interval=None,
     )
     try:
-        connection = await opening
+        return await opening
     except (FileNotFoundError, ConnectionRefusedError):
         raise NotRunning(str(config_path)) from None
     except (OSError, TimeoutError, WebSocketException) as error:
         raise SupervisorFailed(f"the supervisor's control socket does not answer: {error}") from error
+
+
+@asynccontextmanager
+async def connect(config_path: Path) -> AsyncIterator[ControlClient]:
+    """An open control connection; raises NotRunning when nothing listens."""
+    client = ControlClient(config_path, await _open(config_path))
     try:
-        yield ControlClient(connection)
+        yield client
     finally:
-        try:
-            await connection.close()
-        finally:
-            # A cancelled goodbye would leave the socket open.
-            connection.transport.abort()
+        await client.close()
 
 
 def start_supervisor(

@@ -11,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from tests.integration.supervised_stack import SupervisedStack, hostile, is_alive
+from tests.integration.supervised_stack import Document, SupervisedStack, hostile, is_alive
 from tests.integration.test_deaths import SERVING, Client
 
 pytestmark = pytest.mark.stack
@@ -137,6 +138,38 @@ def metrics_of(stack: SupervisedStack) -> dict[str, dict[str, float]]:
     found = {name: counters(text, name) for name in names}
     assert all(found.values()), text
     return found
+
+
+def test_whoever_follows_goes_on(stack: SupervisedStack) -> None:
+    """`events -f` hears of everything once, through a supervisor that is replaced and one that is killed."""
+    stack.write(SERVING)
+    stack.start()
+    stack.wait_state("a", "ready")
+    argv = [sys.executable, "-m", "launcher", "-C", str(stack.folder), "events", "-f", "--json"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        heard = until_ready(follower.stdout, 1)
+        reload(stack, "--self")
+        os.kill(stack.child("a")["pid"], signal.SIGKILL)
+        heard += until_ready(follower.stdout, 2)
+        os.kill(stack.supervisor_pid, signal.SIGKILL)
+        os.kill(stack.child("a")["pid"], signal.SIGKILL)
+        heard += until_ready(follower.stdout, 3)
+        follower.terminate()
+    numbers = [event["revision"] for event in heard]
+    assert numbers == sorted(set(numbers))
+    steps = ["starting", "ready", "backoff", "starting", "ready", "backoff", "starting", "ready"]
+    assert [event["to"] for event in heard] == steps
+
+
+def until_ready(lines: IO[str], generation: int) -> list[Document]:
+    """The events up to the one that tells that this generation is ready."""
+    heard: list[Document] = []
+    for line in lines:
+        heard.append(json.loads(line))
+        if (heard[-1]["to"], heard[-1]["generation"]) == ("ready", generation):
+            return heard
+    raise AssertionError(f"the follower has ended: {heard}")
 
 
 def test_an_installation_that_does_not_load_changes_nothing(

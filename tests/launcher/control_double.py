@@ -62,12 +62,14 @@ class ControlDouble:
             assert arrived, f"no {kind!r} command came; got {self.commands}"
             return self._received(kind)[-1]
 
-    def drop_clients(self) -> None:
-        """End every open subscription with a proper goodbye; new clients are still served."""
+    def drop_clients(self, code: int = 1000) -> None:
+        """End every open subscription with a goodbye (1012: another supervisor takes over); new clients are
+        still served.
+        """
         with self._changed:
             leaving, self._subscribers = self._subscribers, []
         for connection in leaving:
-            connection.close()
+            connection.close(code)
 
     def close(self) -> None:
         """Stop serving, as a supervisor does that ends."""

@@ -16,7 +16,7 @@ import pytest
 from launcher import control_client
 from launcher.control_client import connect, fetch_status, start_supervisor
 from launcher.errors import LauncherError, NotRunning, SupervisorFailed
-from launcher.runtime_dir import create_runtime_dir
+from launcher.runtime_dir import create_runtime_dir, runtime_dir
 from tests.launcher.control_double import ControlDouble, all_ready, two_services
 
 
@@ -103,6 +103,42 @@ async def test_a_goodbye_ends_the_frames(config: Path, control: ControlDouble) -
         await asyncio.to_thread(control.wait_for_command, "subscribe")
         await asyncio.to_thread(control.drop_clients)
         assert [frame["type"] async for frame in client.frames()] == ["snapshot"]
+
+
+def event(revision: int) -> dict[str, object]:
+    """A change of which only its number is of interest."""
+    return {"revision": revision, "child": "memory", "to": "ready"}
+
+
+async def test_the_next_supervisor_is_followed(config: Path, control: ControlDouble) -> None:
+    """When one takes over, the frames go on: subscribed as before, each event once, none left out."""
+    async with connect(config) as client:
+        await client.request("subscribe", events=True)
+        await asyncio.to_thread(control.wait_for_command, "subscribe")
+        frames = client.frames()
+        assert (await anext(frames))["type"] == "snapshot"
+        await asyncio.to_thread(control.emit, event(50))
+        assert (await anext(frames))["event"]["revision"] == 50
+        control.events += [event(51), event(52)]
+        await asyncio.to_thread(control.drop_clients, 1012)
+        assert [(await anext(frames))["event"]["revision"] for _ in range(2)] == [51, 52]
+        assert control.commands[-2:] == [("subscribe", {"events": True}), ("events", {"since": 50})]
+        assert (await anext(frames))["type"] == "snapshot"
+        await asyncio.to_thread(control.emit, event(52))
+        await asyncio.to_thread(control.emit, event(53))
+        assert (await anext(frames))["event"]["revision"] == 53
+        await frames.aclose()
+
+
+async def test_a_supervisor_that_vanishes_for_good_is_an_error(config: Path, control: ControlDouble) -> None:
+    """There is nobody to follow: the frames end with what happened."""
+    async with connect(config) as client:
+        await client.request("subscribe")
+        await asyncio.to_thread(control.wait_for_command, "subscribe")
+        (runtime_dir(config) / "control.sock").unlink()
+        await asyncio.to_thread(control.drop_clients, 1012)
+        with pytest.raises(SupervisorFailed, match="closed the control connection"):
+            assert [frame["type"] async for frame in client.frames()] == ["snapshot"]
 
 
 async def test_an_error_reply_is_raised_as_it_was_sent(config: Path, control: ControlDouble) -> None:
