@@ -69,22 +69,30 @@ def from_json(document: object) -> Any:
 
     Raises ValueError, TypeError or KeyError for what it never made.
     """
+    if isinstance(document, dict):
+        raise ValueError("a mapping is marked as one")
     if not isinstance(document, list):
         return document
     kind, content = document
     match kind:
         case "r":
-            return Record({name: from_json(item) for name, item in content.items()})
+            return Record(_each(content))
         case "m":
-            return {name: from_json(item) for name, item in content.items()}
-        case "l":
+            return _each(content)
+        case "l" if isinstance(content, list):
             return tuple(from_json(item) for item in content)
         case "p":
             return Path(content)
         case "c":
             name, named = content
-            return _CHOICES[name](**{key: from_json(item) for key, item in named.items()})
+            return _CHOICES[name](**_each(named))
     raise ValueError(f"{kind!r} is no kind of value")
+
+
+def _each(content: object) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ValueError(f"{content!r} has no names")
+    return {name: from_json(item) for name, item in content.items()}
 
 
 def _attributes(value: object) -> list[str]:
