@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
     import torch
 
@@ -196,16 +198,19 @@ class _Int8Codes:
             self._write_piece(start + first, units[first : first + step])
 
     def _write_piece(self, start: int, units: torch.Tensor) -> None:
-        steps = units.abs().amax(dim=1).div_(127)
-        steps.masked_fill_(steps == 0, 1.0)
-        codes = (units / steps[:, None]).round_()
+        # In numpy, which takes a fifth of torch's time for a single row and the same for many.
+        values = units.numpy()
+        steps = np.abs(values).max(axis=1) / np.float32(127)
+        steps[steps == 0] = 1.0
+        codes = np.rint(values / steps[:, None])
         place = slice(start, start + len(units))
-        self._plain[place] = codes.to(self._torch.int8)
-        self._steps[place] = steps
-        self._shifts[place] = codes.sum(dim=1) * steps * 128
-        remainders = codes.mul_(steps[:, None]).sub_(units).norm(dim=1)
-        chunks = self._torch.arange(start, start + len(units)) // CHUNK_ROWS
-        self.remainders.scatter_reduce_(0, chunks, remainders, "amax")
+        self._plain.numpy()[place] = codes
+        self._steps.numpy()[place] = steps
+        self._shifts.numpy()[place] = codes.sum(axis=1) * steps * np.float32(128)
+        codes *= steps[:, None]
+        codes -= values
+        remainders = np.sqrt(np.einsum("ij,ij->i", codes, codes))
+        np.maximum.at(self.remainders.numpy(), np.arange(start, place.stop) // CHUNK_ROWS, remainders)
 
     def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
         """Return the scores of the first len(bias) rows."""

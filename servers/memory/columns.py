@@ -59,16 +59,22 @@ class View:
     def vectors_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the vectors (len(rows), d) of these rows, in their order."""
         size, dimensions = self.blocks[0].vectors.shape
-        found = np.empty((len(rows), dimensions), dtype=np.float32)
         owners = rows // size
+        if len(rows) and (owners == owners[0]).all():
+            return _taken(self.blocks[owners[0]], rows - owners[0] * size)
+        found = np.empty((len(rows), dimensions), dtype=np.float32)
         for owner in np.unique(owners).tolist():
             here = owners == owner
-            vectors = self.blocks[owner].vectors
-            if vectors.device.type == "cpu":
-                found[here] = vectors.numpy()[rows[here] - owner * size]
-            else:
-                found[here] = vectors[(rows[here] - owner * size).tolist()].cpu().numpy()
+            found[here] = _taken(self.blocks[owner], rows[here] - owner * size)
         return found
+
+
+def _taken(block: Block, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """The vectors at these rows of a block."""
+    if block.vectors.device.type == "cpu":
+        taken: npt.NDArray[np.float32] = block.vectors.numpy()[rows]
+        return taken
+    return np.asarray(block.vectors[rows.tolist()].cpu().numpy())
 
 
 class TensorColumns:
@@ -196,7 +202,10 @@ class TensorColumns:
         """Everything of these rows but vectors and codes."""
         end = start + len(columns.ids)
         for name, values in self._arrays(columns).items():
-            self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
+            if self._device.type == "cpu":  # without the detour, which for a single row is most of the work
+                self._tensors[name].numpy()[start:end] = values
+            else:
+                self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
         self._ids += columns.ids
         self._places.add(columns.seqs, start)
 

@@ -14,6 +14,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from servers.memory.columns import TensorColumns, View
 from servers.memory.store.base import NEVER_MS
 
@@ -96,22 +98,24 @@ class Lenses:
         if lens.rows == view.rows:
             return lens
         new = slice(lens.rows, view.rows)
-        visible = view.alive[new] & (view.expires_at_ms[new] > lens.made_ms)
+        expires_at_ms, significances = _plain(view.expires_at_ms)[new], _plain(view.significances)[new]
+        visible = _plain(view.alive)[new] & (expires_at_ms > lens.made_ms)
         if lens.kind.namespace is not None:
             code = self._columns.code_of(lens.kind.namespace)
-            visible &= view.namespaces[new] == (-1 if code is None else code)
-        matching = visible & (view.significances[new] >= lens.kind.min_significance)
-        expiries = view.expires_at_ms[new].masked_fill(~visible, NEVER_MS)
-        total = int(matching.sum())
+            visible &= _plain(view.namespaces)[new] == (-1 if code is None else code)
+        matching = visible & (significances >= lens.kind.min_significance)
+        expiries = expires_at_ms[visible]
+        total, seen = int(matching.sum()), int(visible.sum())
         bias = self._roomy(lens, view.rows)
-        bias[new] = self._values(lens, view, new).masked_fill_(~matching, -math.inf)
+        self._write_values(lens, view, new, _plain(bias)[new])
+        _plain(bias)[new][~matching] = -math.inf
         return replace(
             lens,
             rows=view.rows,
             bias=bias,
-            next_expiry_ms=min(lens.next_expiry_ms, int(expiries.min())),
+            next_expiry_ms=min(lens.next_expiry_ms, int(expiries.min())) if seen else lens.next_expiry_ms,
             total=lens.total + total,
-            hidden=lens.hidden + int(visible.sum()) - total,
+            hidden=lens.hidden + seen - total,
         )
 
     def _roomy(self, lens: Lens, rows: int) -> torch.Tensor:
@@ -122,10 +126,20 @@ class Lenses:
         larger[: lens.rows] = lens.bias[: lens.rows]
         return larger
 
-    def _values(self, lens: Lens, view: View, new: slice) -> torch.Tensor:
+    def _write_values(self, lens: Lens, view: View, new: slice, values: Any) -> None:
+        """Write the weighted significance and recency of the new rows to `values` (float32)."""
         kind = lens.kind
-        values: torch.Tensor = view.significances[new].to(self._torch.float32).mul_(kind.significance)
+        values[:] = _plain(view.significances)[new]
+        values *= kind.significance
         if kind.recency:
-            ages = (lens.made_ms - view.timestamps_ms[new]).clamp_(min=0).to(self._torch.float32)
-            values.add_(ages.mul_(-1.0 / kind.half_life_ms).exp2_(), alpha=kind.recency)
-        return values
+            ages = (lens.made_ms - _plain(view.timestamps_ms)[new]).clip(0) * (-1.0 / kind.half_life_ms)
+            values += (np.exp2(ages) if isinstance(ages, np.ndarray) else ages.exp2()) * kind.recency
+
+
+def _plain(tensor: torch.Tensor) -> Any:
+    """The values as numpy's where they lie in this machine's memory.
+
+    Numpy and torch mean the same by everything that is done to them here, and most lenses are extended by a
+    few rows, for which torch takes five times as long.
+    """
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor

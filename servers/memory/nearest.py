@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MOST_TESTED: Final = 64
 """Candidates whose exact similarity is computed to find the nearest of them."""
+FEW_PAIRS: Final = 4096
+"""So few pairs are compared by the vectors themselves: to prepare a pass over codes takes longer."""
 INDISTINGUISHABLE: Final = 1e-6
 """What a neighbour may lack to a cosine of 1 and still count as nothing new, whatever else there is."""
 
@@ -37,6 +39,12 @@ def nearest_rows(
     """
     import torch
 
+    if (
+        view.rows * len(units) <= FEW_PAIRS
+        and view.rows <= len(view.blocks[0].vectors)
+        and bias.device.type == "cpu"
+    ):
+        return _best_of_few(view, bias.numpy(), units)
     directions = torch.from_numpy(units).to(bias.device)
     candidates = first_pass.candidates(view, Ask(directions, 1.0, bias, 0.0, 0.0, 1))
     tested, others = _likeliest(candidates)
@@ -91,6 +99,28 @@ def _best_of(view: View, rows: Rows, owners: Rows, units: npt.NDArray[np.float32
     highest = np.maximum.reduceat(rough, np.flatnonzero(np.diff(owners, prepend=-1)))
     near = rough >= highest[owners] - 2 * rounding(units.shape[1])
     rows, owners = rows[near], owners[near]
+    return _exactly_best(view, rows, owners, units)
+
+
+def _best_of_few(
+    view: View, bias: npt.NDArray[np.float32], units: npt.NDArray[np.float32]
+) -> list[tuple[int, float]]:
+    """The same for so few rows that all of them are compared at once, by the vectors themselves."""
+    # Not `@`, whose threads would go on spinning for longer than all of this takes.
+    rough = np.einsum("ij,kj->ik", units, view.blocks[0].vectors.numpy()[: view.rows])
+    rough += bias
+    first = rough.argmax(axis=1)
+    highest = rough[np.arange(len(units)), first]
+    owners, rows = np.nonzero(rough >= (highest - 2 * rounding(units.shape[1]))[:, None])
+    is_crowded = np.bincount(owners, minlength=len(units)) > MOST_TESTED
+    tested = ~is_crowded[owners] | (rows == first[owners])
+    return _exactly_best(view, rows[tested], owners[tested], units)
+
+
+def _exactly_best(
+    view: View, rows: Rows, owners: Rows, units: npt.NDArray[np.float32]
+) -> list[tuple[int, float]]:
+    """The first of the rows with the highest cosine to the unit that owns them, and the cosine."""
     similarities = cosines(view.vectors_of(rows), units[owners])
     best: dict[int, tuple[int, float]] = {}
     for owner, row, similarity in zip(owners.tolist(), rows.tolist(), similarities.tolist(), strict=True):

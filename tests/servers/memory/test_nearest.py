@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from servers.memory import nearest
 from servers.memory.codes import Mode
 from servers.memory.index import VectorIndex
 from servers.memory.nearest import INDISTINGUISHABLE, MOST_TESTED
@@ -12,6 +13,12 @@ from tests.servers.memory.doubles import make_memory
 
 DIMENSIONS = 64
 NOW_MS = 1_000_000
+
+
+@pytest.fixture(params=["few", "many"], autouse=True)
+def _size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways: by the vectors themselves, as among few memories, and by codes, as among many."""
+    monkeypatch.setattr(nearest, "FEW_PAIRS", 10**9 if request.param == "few" else 0)
 
 
 def crowd(rows: int, spread: float, seed: int) -> np.ndarray:
@@ -24,7 +31,7 @@ def crowd(rows: int, spread: float, seed: int) -> np.ndarray:
 
 def index_of(vectors: np.ndarray, mode: Mode) -> VectorIndex:
     """An index that shows these vectors as the memories m0, m1, and so on."""
-    index = VectorIndex(DIMENSIONS, mode=mode, block_rows=256)
+    index = VectorIndex(DIMENSIONS, mode=mode, block_rows=1024)
     memories = [
         make_memory(f"m{place}", vector=vector, seq=place + 1) for place, vector in enumerate(vectors)
     ]
