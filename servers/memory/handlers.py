@@ -6,16 +6,15 @@ connections, threads or SQL.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from servers.embedding.worker import EmbeddingWorker, Priority
 from servers.errors import NotFound, TooLarge
+from servers.memory.command_group import CommandGroup, Payload
 from servers.memory.ids import new_id
-from servers.memory.jobs import DeleteJob, Draft, Outcome, StoreJob
-from servers.memory.limits import Limits
+from servers.memory.jobs import DeleteJob, Draft, StoreJob
 from servers.memory.memories import Memories
 from servers.memory.requests import (
     DEFAULT_NAMESPACE,
@@ -32,27 +31,23 @@ from servers.memory.search import Search
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import stats_object
 from servers.memory.store.base import Memory, PageQuery
-from servers.memory.wire import counts_object, hit_object, memory_object, stored_object
+from servers.memory.wire import hit_object, memory_object, stored_object
 from servers.protocol import require_length
 from servers.scoring_terms import information
 from servers.service import Command, RequestContext
 from servers.telemetry import Telemetry
 
-Payload = dict[str, Any]
 Vector = npt.NDArray[np.float32]
 
 
-class Handlers:
+class Handlers(CommandGroup):
     """The commands over one `Memories`."""
 
     def __init__(
         self, settings: MemorySettings, memories: Memories, worker: EmbeddingWorker, telemetry: Telemetry
     ) -> None:
-        self._settings = settings
-        self._memories = memories
-        self._worker = worker
+        super().__init__(settings, memories, worker)
         self._telemetry = telemetry
-        self._limits = Limits(settings)
 
     def commands(self) -> tuple[Command, ...]:
         """Return the everyday commands; `servers.memory.upkeep` and `transfers` have the others."""
@@ -80,7 +75,7 @@ class Handlers:
         outcome = await self._memories.change(StoreJob(drafts))
         stored = [stored_object(memory) for memory in outcome.memories]
         payload = {"items": stored, "count": len(stored)} if request.is_batch else stored[0]
-        return payload | {"stats": self._counts_object(outcome)}
+        return payload | {"stats": self._counts(outcome)}
 
     async def retrieve(self, context: RequestContext, request: RetrieveRequest) -> Payload:
         """Answer the memories that matter most, for a query or at all."""
@@ -122,7 +117,7 @@ class Handlers:
             raise not_found(outcome.missing, "`list` shows the ids that can be deleted")
         ids = [memory.id for memory in outcome.memories]
         gone = {"deleted": len(ids), "ids": ids, "missing": outcome.missing}
-        return gone | {"stats": self._counts_object(outcome)}
+        return gone | {"stats": self._counts(outcome)}
 
     async def page(self, context: RequestContext, request: ListRequest) -> Payload:
         """Answer one page of all memories, newest stored first."""
@@ -177,9 +172,6 @@ class Handlers:
     def _weights(self, request: RetrieveRequest) -> RankWeights:
         given = request.weights.model_dump(exclude_none=True)
         return replace(self._settings.rank_weights, **given)
-
-    def _counts_object(self, outcome: Outcome) -> Payload:
-        return counts_object(outcome, self._settings.significance_threshold, self._worker.info.device)
 
 
 def not_found(ids: Sequence[str], hint: str) -> NotFound:

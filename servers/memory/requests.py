@@ -68,7 +68,40 @@ class Nothing(Request):
     """A request without data."""
 
 
-class StoreItem(Request):
+class Content(Request):
+    """What a memory says, in a request that may leave any of it out; the fields are those of the request."""
+
+    @field_validator("text", check_fields=False)
+    @classmethod
+    def _text_says_something(cls, text: str | None) -> str | None:
+        return None if text is None else require_filled(text)
+
+    @field_validator("metadata", check_fields=False)
+    @classmethod
+    def _metadata_can_be_kept(cls, metadata: dict[str, Any] | None) -> dict[str, Any] | None:
+        return None if metadata is None else require_keepable(metadata)
+
+    @field_validator("embedding", check_fields=False)
+    @classmethod
+    def _embedding_points_somewhere(cls, embedding: list[float] | None) -> list[float] | None:
+        return None if embedding is None else require_vector(embedding)
+
+    @property
+    def type(self) -> str | None:
+        """The kind of memory, as its metadata say."""
+        return self._metadata_given().get("type")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that its metadata carry; a single string counts as one tag."""
+        return tags_of(self._metadata_given())
+
+    def _metadata_given(self) -> Mapping[str, Any]:
+        given: Mapping[str, Any] | None = getattr(self, "metadata", None)
+        return given or {}
+
+
+class StoreItem(Content):
     """One memory to store; what is left out is computed or taken from the request around it."""
 
     text: Annotated[str, Field(strict=True)]
@@ -80,31 +113,6 @@ class StoreItem(Request):
     namespace: Name | None = None
     embedding: list[Component] | None = None
     expires_at: Instant | None = None
-
-    @field_validator("text")
-    @classmethod
-    def _text_says_something(cls, text: str) -> str:
-        return require_filled(text)
-
-    @field_validator("metadata")
-    @classmethod
-    def _metadata_can_be_kept(cls, metadata: dict[str, Any]) -> dict[str, Any]:
-        return require_keepable(metadata)
-
-    @field_validator("embedding")
-    @classmethod
-    def _embedding_points_somewhere(cls, embedding: list[float] | None) -> list[float] | None:
-        return None if embedding is None else require_vector(embedding)
-
-    @property
-    def type(self) -> str | None:
-        """The kind of memory, as its metadata say."""
-        return self.metadata.get("type")
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The tags that its metadata carry; a single string counts as one tag."""
-        return tags_of(self.metadata)
 
 
 class StoreRequest(Request):

@@ -11,11 +11,11 @@ from typing import Any, Final, TypeVar
 from servers.embedding.worker import EmbeddingWorker
 from servers.errors import InvalidRequest
 from servers.memory.archive import BATCH_ROWS, ImportFile, Survey, with_vectors, write_export
+from servers.memory.command_group import CommandGroup, Payload
 from servers.memory.data_folder import resolve_inside, shown_inside
 from servers.memory.handlers import drafts_of
 from servers.memory.instants import iso_utc
 from servers.memory.jobs import ImportJob, NoteJob, StoreJob
-from servers.memory.limits import Limits
 from servers.memory.memories import Memories
 from servers.memory.requests import StoreItem
 from servers.memory.settings import MemorySettings
@@ -25,21 +25,17 @@ from servers.memory.store.failures import disk_failures
 from servers.memory.upkeep_requests import BackupRequest, ExportRequest, ImportRequest
 from servers.service import Command, RequestContext
 
-Payload = dict[str, Any]
 T = TypeVar("T")
 
 ROWS_PER_STEP: Final = 512
 """Memories read at once while they are exported."""
 
 
-class Transfers:
+class Transfers(CommandGroup):
     """The commands with files over one `Memories`."""
 
     def __init__(self, settings: MemorySettings, memories: Memories, worker: EmbeddingWorker) -> None:
-        self._settings = settings
-        self._memories = memories
-        self._worker = worker
-        self._limits = Limits(settings)
+        super().__init__(settings, memories, worker)
         self._folder = settings.path.expanduser()
 
     def commands(self) -> tuple[Command, ...]:

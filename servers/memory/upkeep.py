@@ -5,21 +5,18 @@ It decides how a validated request becomes a change or a file and how the result
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 from uuid import uuid4
 
 import numpy as np
 
-from servers.embedding.worker import EmbeddingWorker
 from servers.errors import NotFound
+from servers.memory.command_group import CommandGroup, Payload
 from servers.memory.handlers import not_found
 from servers.memory.instants import iso_utc
-from servers.memory.jobs import ForgetJob, Outcome, Patch, PurgeJob, RestoreJob, UndoJob, UpdateJob
-from servers.memory.limits import Limits
-from servers.memory.memories import Memories
+from servers.memory.jobs import ForgetJob, Patch, PurgeJob, RestoreJob, UndoJob, UpdateJob
 from servers.memory.requests import MAX_COUNT, write_cursor
 from servers.memory.search import Search
-from servers.memory.settings import MemorySettings
 from servers.memory.store.base import Memory, PageQuery, Selection
 from servers.memory.upkeep_requests import (
     DuplicatesRequest,
@@ -28,11 +25,9 @@ from servers.memory.upkeep_requests import (
     RestoreRequest,
     UpdateRequest,
 )
-from servers.memory.wire import counts_object, memory_object
+from servers.memory.wire import memory_object
 from servers.scoring_terms import information
 from servers.service import Command, RequestContext
-
-Payload = dict[str, Any]
 
 PURGE_ROWS: Final = 512
 """Memories that one commit removes for good, so that stores need not wait for long purges."""
@@ -40,14 +35,8 @@ EVERYTHING_BEYOND: Final = 2**31
 """More than any store holds: a count that never cuts."""
 
 
-class Upkeep:
+class Upkeep(CommandGroup):
     """The rarer commands over one `Memories`."""
-
-    def __init__(self, settings: MemorySettings, memories: Memories, worker: EmbeddingWorker) -> None:
-        self._settings = settings
-        self._memories = memories
-        self._worker = worker
-        self._limits = Limits(settings)
 
     def commands(self) -> tuple[Command, ...]:
         """Return the commands of this kind."""
@@ -188,9 +177,6 @@ class Upkeep:
         while count := (await self._memories.change(make_job())).count:
             total += count
         return total
-
-    def _counts(self, outcome: Outcome) -> Payload:
-        return counts_object(outcome, self._settings.significance_threshold, self._worker.info.device)
 
 
 def _pair(memory: Memory, found: dict[str, Memory]) -> Payload:

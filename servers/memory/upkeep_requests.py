@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from servers.memory.instants import instant_ms
 from servers.memory.jobs import OnConflict
 from servers.memory.requests import (
     MAX_COUNT,
     Component,
+    Content,
     Count,
     Filtered,
     IdsRequest,
@@ -23,10 +24,6 @@ from servers.memory.requests import (
     Request,
     Share,
     read_cursor,
-    require_filled,
-    require_keepable,
-    require_vector,
-    tags_of,
 )
 
 _UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -61,7 +58,7 @@ def read_bound(value: object) -> Bound:
 TimeBound = Annotated[Bound, BeforeValidator(read_bound)]
 
 
-class UpdateRequest(IdsRequest):
+class UpdateRequest(IdsRequest, Content):
     """`update`: what is given replaces what was there, `metadata` as a whole; `expires_at: null` clears."""
 
     text: Annotated[str, Field(strict=True)] | None = None
@@ -81,21 +78,6 @@ class UpdateRequest(IdsRequest):
             return {**data, "never_expires": True}
         return data
 
-    @field_validator("text")
-    @classmethod
-    def _text_says_something(cls, text: str) -> str:
-        return require_filled(text)
-
-    @field_validator("metadata")
-    @classmethod
-    def _metadata_can_be_kept(cls, metadata: dict[str, Any]) -> dict[str, Any]:
-        return require_keepable(metadata)
-
-    @field_validator("embedding")
-    @classmethod
-    def _embedding_points_somewhere(cls, embedding: list[float]) -> list[float]:
-        return require_vector(embedding)
-
     @model_validator(mode="after")
     def _something_changes(self) -> Self:
         if (self.text is not None or self.embedding is not None) and len(self.all_ids) > 1:
@@ -104,16 +86,6 @@ class UpdateRequest(IdsRequest):
         if not changes:
             raise ValueError("name what changes: text, metadata, timestamp, significance, expires_at, …")
         return self
-
-    @property
-    def type(self) -> str | None:
-        """The kind of memory, as the new metadata say."""
-        return (self.metadata or {}).get("type")
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The tags that the new metadata carry."""
-        return tags_of(self.metadata or {})
 
 
 class ForgetRequest(Filtered):
