@@ -11,7 +11,8 @@ import sys
 import pytest
 from playwright.async_api import Locator, expect
 
-from tests.browser.conftest import OpenConsole
+from tests.browser.conftest import MakePair, OpenConsole
+from tests.browser.watched_pages import Opener
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -86,3 +87,20 @@ async def test_copied_json_holds_texts_and_vectors(open_console: OpenConsole) ->
     copied = json.loads(await page.evaluate("navigator.clipboard.readText()"))
     assert copied["texts"] == ["one", "two"]
     assert [len(vector) for vector in copied["embeddings"]] == [384, 384]
+
+
+async def test_a_model_that_is_a_folder_is_called_what_the_server_calls_it(
+    open_page: Opener, new_pair: MakePair
+) -> None:
+    """The try-out and the code to copy use the name that requests over HTTP need, a path included."""
+    pair = new_pair("--model", "models/own-model")
+    await asyncio.to_thread(pair.start)
+    page = await open_page(
+        f"{pair.memory.http}/#inference", hosts=frozenset({f"localhost:{pair.inference.port}"})
+    )
+    await expect(page.locator("#summary")).to_have_text("2 of 2 servers ready")
+    await page.click("#embed")
+    await expect(page.locator(".matrix")).to_be_visible()
+    await page.click("#tab-connect")
+    code = page.get_by_role("region", name="OpenAI client code")
+    await expect(code).to_contain_text('model="models/own-model"')

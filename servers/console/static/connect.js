@@ -10,16 +10,34 @@ const EXAMPLES = {
 };
 
 export function makeConnect(stack) {
-  stack.addEventListener("servers", () => byId("addresses").replaceChildren(...stack.servers.map((s) => section(stack, s))));
+  const places = new Map(); // server → where its code stands
+  stack.addEventListener("servers", () => {
+    places.clear();
+    for (const server of stack.servers) places.set(server, h("div", {}, snippets(server.kind, server.url)));
+    byId("addresses").replaceChildren(...stack.servers.map((server) => section(stack, server, places.get(server))));
+  });
+  stack.addEventListener("change", ({ detail: server }) => {
+    const place = places.get(server);
+    if (server.kind !== "inference" || server.state !== "ready" || !place || place.dataset.model) return;
+    // Before it is ready nobody can say what its model is called.
+    place.dataset.model = server.stats.model;
+    nameModel(server, place);
+  });
 }
 
-function section(stack, server) {
+async function nameModel(server, place) {
+  const model = await server.servedModel();
+  if (model) place.replaceChildren(...snippets(server.kind, server.url, model));
+  else delete place.dataset.model;
+}
+
+function section(stack, server, code) {
   const { name, kind, url } = server;
   const http = (path) => httpAddress(url, path);
   const doors = [["WebSocket", url], ["alive", http("/healthz")], ["ready", http("/readyz")], ["metrics", http("/metrics")]];
   if (kind === "inference") doors.push(["OpenAI base URL", http("/v1")]);
   return h("section", { className: "card", "aria-label": `Connect to ${name}` },
-    h("h2", {}, name), facts(doors), addressForm(stack, server), snippets(kind, url, server.stats?.model));
+    h("h2", {}, name), facts(doors), addressForm(stack, server), code);
 }
 
 function snippets(kind, url, model = "all-MiniLM-L6-v2") {
@@ -28,7 +46,7 @@ function snippets(kind, url, model = "all-MiniLM-L6-v2") {
     ["Python", websocketPython(url, request)],
     ["Browser", websocketBrowser(url, request)],
     ...(kind === "inference" ? [
-      ["curl", embeddingsCurl(url, [request.data.text])],
+      ["curl", embeddingsCurl(url, [request.data.text], model)],
       ["OpenAI client", openaiPython(url, model)],
     ] : [["curl", curl(url, "/readyz")]]),
   ];

@@ -47,8 +47,9 @@ async function embed(stack) {
 
 // All texts in one request over HTTP, whose headers tell how the time was spent.
 async function embedTogether(server, token, texts) {
+  const model = (await server.servedModel()) ?? server.stats?.model ?? "";
   const started = performance.now();
-  const body = JSON.stringify({ model: server.stats?.model ?? "all-MiniLM-L6-v2", input: texts, encoding_format: "float" });
+  const body = JSON.stringify({ model, input: texts, encoding_format: "float" });
   const headers = { "content-type": "application/json" };
   const response = await reached(server, ask(server.url, "/v1/embeddings", token, { method: "POST", headers, body }));
   const reply = await response.json();
@@ -81,7 +82,7 @@ function show(texts, batch, alone, server) {
   byId("embed-result").replaceChildren(
     h("div", { className: "row" },
       copyButton("Copy as Python", () => embeddingsPython(server.url, texts)),
-      copyButton("Copy as curl", () => embeddingsCurl(server.url, texts)),
+      copyButton("Copy as curl", () => embeddingsCurl(server.url, texts, batch.model)),
       copyButton("Copy as JSON", () => JSON.stringify(result)),
       button("Keep for comparison", () => keep(texts, batch.vectors, origin(server, batch.model)), again),
       aside ? button("Forget the kept ones", forget, again) : null),

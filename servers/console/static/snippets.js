@@ -32,8 +32,8 @@ export function embeddingsPython(url, texts) {
   return websocketPython(url, { type: "embeddings", data: { text: texts.length === 1 ? texts[0] : texts } });
 }
 
-export function embeddingsCurl(url, texts) {
-  const body = JSON.stringify({ model: "all-MiniLM-L6-v2", input: texts, encoding_format: "float" });
+export function embeddingsCurl(url, texts, model) {
+  const body = JSON.stringify({ model, input: texts, encoding_format: "float" });
   return [
     `curl -s ${httpAddress(url, "/v1/embeddings")} \\`,
     "  -H 'content-type: application/json' \\",

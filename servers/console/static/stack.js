@@ -166,6 +166,16 @@ export class Server {
     }
   }
 
+  // The name by which requests over HTTP call its model, or null while it cannot be asked.
+  async servedModel() {
+    try {
+      const response = await ask(this.url, "/v1/models", this.stack.token);
+      return response.ok ? (await response.json()).data[0].id : null;
+    } catch {
+      return null;
+    }
+  }
+
   // Sends a request for the person at the page. Resolves to {reply, ms, text}; rejects with the reason.
   async request(type, data = {}) {
     const answer = await this.work.send(JSON.stringify({ type, data }));
