@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from launcher.children.patience import FairTimer, starved_s
+from launcher.children.patience import FairTimer
 from launcher.lifecycle_values import TimerFired, TimerKind
 
 if TYPE_CHECKING:
@@ -36,13 +36,10 @@ class LifeTimer:
         if kind not in _ENDING:
             self._timer.start(delay_s, fire)
         elif kind == "startup":
-            self._timer.start_fair(delay_s, fire, self._starved_s)
+            self._timer.start_fair(delay_s, fire, self._child.starved_s)
         else:
             self._timer.start_fair(delay_s, fire)
 
     def cancel(self) -> None:
         """Post nothing; idempotent."""
         self._timer.cancel()
-
-    def _starved_s(self) -> float:
-        return 0.0 if self._child.tree is None else starved_s(self._child.tree.pid)

@@ -2,8 +2,8 @@
 
 Decides that a limit which ran down while the supervisor itself was held up (stopped, starved, suspended) is
 extended, as nothing that the child said meanwhile could be heard; and that time which a child spent waiting
-for a processor is given back. Both are bounded, so that a hung child is ended in the end. Does not know what
-is limited.
+for a processor is not held against it. All of it is bounded, so that a hung child is ended in the end. Does
+not know what is limited.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["CHANCE_S", "LATE_S", "FairTimer", "starved_s"]
+__all__ = ["CHANCE_S", "LATE_S", "FairTimer", "Starvation", "starved_s"]
 
 LATE_S = 0.25
 """A loop that comes so much later than it was due has been held up."""
@@ -23,6 +23,7 @@ CHANCE_S = 5.0
 _TICK_S = 1.0
 _EXTENSIONS = 20
 _WORTH_S = 0.05
+_MOST_EXCUSES = 10
 
 
 class FairTimer:
@@ -95,6 +96,32 @@ class FairTimer:
         added_s = min(starved_s - self._starved_before_s, self._delay_s)
         self._starved_before_s = starved_s
         return added_s if added_s > max(_WORTH_S, self._delay_s / 100) else 0.0
+
+
+class Starvation:
+    """Whether failures in a row can be put down to a child that had no processor to answer on."""
+
+    def __init__(self, starved_s: Callable[[], float]) -> None:
+        """`starved_s` tells how long it has ever waited for one; it is asked when something has failed."""
+        self._starved_s = starved_s
+        self._before: tuple[float, float] | None = None
+        self._excused = 0
+
+    def ended(self) -> None:
+        """It has answered."""
+        self._before, self._excused = None, 0
+
+    def excuses(self, now: float) -> bool:
+        """Whether the child spent most of the time since the failure before waiting for a processor.
+
+        Never for the first of a row, and only so often.
+        """
+        before, self._before = self._before, (now, self._starved_s())
+        if before is None or self._excused >= _MOST_EXCUSES:
+            return False
+        is_starved = self._before[1] - before[1] > (now - before[0]) / 2
+        self._excused += is_starved
+        return is_starved
 
 
 def starved_s(pid: int) -> float:

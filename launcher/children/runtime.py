@@ -24,6 +24,7 @@ from launcher.children.hung import hung_child
 from launcher.children.launching import build_request
 from launcher.children.life_timer import LifeTimer
 from launcher.children.parent import Born
+from launcher.children.patience import starved_s
 from launcher.children.probe import build_probe, probe_limit_s
 from launcher.children.senses import Senses
 from launcher.children.surroundings import Surroundings
@@ -84,7 +85,7 @@ class ChildRuntime:
     _environ: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.senses = Senses(self.post, self.around.changed, self._device_told)
+        self.senses = Senses(self.post, self.around.changed, self._device_told, self.starved_s)
         self.gpu = ChildGpu(self.around.gpus)
         self.exits = Exits(self)
         self.door = Door(self)
@@ -120,6 +121,10 @@ class ChildRuntime:
     def post(self, event: Event) -> None:
         """Tell the lifecycle of something."""
         self.around.post(self.name, event)
+
+    def starved_s(self) -> float:
+        """Return for how long the running generation has waited for a processor so far."""
+        return 0.0 if self.tree is None else starved_s(self.tree.pid)
 
     def configure(self, service: Service, prepared: PreparedChild) -> None:
         """Take over new settings, which hold from the next spawn on; sockets that are given up are closed."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from launcher.children.patience import Starvation
 from launcher.children.probing import NotifyFacts, Prober, ProbeResult
 from launcher.exposition import Histogram
 from launcher.lifecycle_values import Event, ProbeFailed, ProbeSucceeded, Progressed
@@ -48,11 +49,16 @@ class Senses:
     """The facts about the running generation of one child, and the task that asks for them."""
 
     def __init__(
-        self, post: Callable[[Event], None], changed: Callable[[], None], on_device: Callable[[str], None]
+        self,
+        post: Callable[[Event], None],
+        changed: Callable[[], None],
+        on_device: Callable[[str], None],
+        starved_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Post events and tell of changed facts; nothing is asked before `start_probe`.
 
-        `on_device` hears where the child says that it computes, each time it says so.
+        `on_device` hears where the child says that it computes, each time it says so. `starved_s` tells how
+        long it has ever waited for a processor.
         """
         self.told = Told()
         self.health = Health()
@@ -62,6 +68,7 @@ class Senses:
         self._post = post
         self._changed = changed
         self._on_device = on_device
+        self._starvation = Starvation(starved_s)
         self._generation = 0
         self._prober: Prober | None = None
         self._task: asyncio.Task[None] | None = None
@@ -70,6 +77,7 @@ class Senses:
         """Forget the generation before."""
         self._generation = generation
         self.told, self.health, self.facts = Told(), Health(), NotifyFacts()
+        self._starvation.ended()
 
     def start_probe(
         self, probe: Probe, period_s: float, timeout_s: float, tasks: asyncio.TaskGroup, name: str
@@ -105,6 +113,7 @@ class Senses:
         health.at, health.latency_s = asyncio.get_running_loop().time(), result.latency_s
         match result.answer:
             case Well(stats):
+                self._starvation.ended()
                 health.ok, health.detail, health.stats = True, None, stats
                 self._tell_device((stats or {}).get("device"))
                 self._post(ProbeSucceeded(self._generation))
@@ -113,7 +122,10 @@ class Senses:
                 self._move(phase, progress, 0.0)
             case Failing(text):
                 health.ok, health.detail = False, text
-                self._post(ProbeFailed(self._generation, text))
+                if self._starvation.excuses(health.at):
+                    health.detail = f"{text}; it does not count, as the child had no processor to run on"
+                else:
+                    self._post(ProbeFailed(self._generation, text))
         self._changed()
 
     def _tell_device(self, device: object) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from launcher.children import patience
-from launcher.children.patience import FairTimer, starved_s
+from launcher.children.patience import FairTimer, Starvation, starved_s
 
 
 def hold_up(duration_s: float) -> None:
@@ -131,3 +131,27 @@ def test_waits_for_a_processor_are_read_from_the_kernel() -> None:
         thread.join()
     assert waited_s >= 0.0
     assert starved_s(2**22 - 1) == 0.0
+
+
+def test_failures_of_a_starved_child_are_excused() -> None:
+    """The first of a row counts; the next do not while most of the time between went in waiting."""
+    waited = iter([1.0, 2.5, 2.6, 4.5])
+    starvation = Starvation(lambda: next(waited))
+    assert [starvation.excuses(now) for now in (10.0, 12.0, 14.0, 16.0)] == [False, True, False, True]
+
+
+def test_an_answer_begins_a_new_row() -> None:
+    """What was waited before the last answer is no excuse for what fails now."""
+    waited = iter([1.0, 9.0, 10.9])
+    starvation = Starvation(lambda: next(waited))
+    assert not starvation.excuses(10.0)
+    starvation.ended()
+    assert not starvation.excuses(20.0)
+    assert starvation.excuses(22.0)
+
+
+def test_there_is_an_end_to_excuses() -> None:
+    """A child that only ever waits is given up in the end."""
+    starvation = Starvation(iter(range(0, 1000, 2)).__next__)
+    excused = [starvation.excuses(float(now)) for now in range(0, 100, 2)]
+    assert excused == [False] + [True] * 10 + [False] * 39

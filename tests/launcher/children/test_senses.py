@@ -90,3 +90,17 @@ async def test_every_answer_becomes_an_event(heard: tuple[Senses, list[Event]]) 
     assert (senses.health.ok, senses.health.detail) == (False, "hangs")
     assert senses.told.device == "cpu"
     assert probe.is_closed.is_set()
+
+
+async def test_a_starved_child_is_not_charged() -> None:
+    """What fails while the child had no processor is shown with that, and is no event."""
+    posted: list[Event] = []
+    waited = iter([0.0, 1000.0])
+    senses = Senses(posted.append, lambda: None, lambda device: None, lambda: next(waited))
+    probe = Answers(Failing("silent"), Failing("silent"))
+    async with asyncio.TaskGroup() as tasks:
+        senses.start_probe(probe, 0.01, 5.0, tasks, "a")
+        await probe.has_run_out.wait()
+        senses.stop_probe()
+    assert posted == [ProbeFailed(0, "silent")]
+    assert senses.health.detail == "silent; it does not count, as the child had no processor to run on"
