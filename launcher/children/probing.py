@@ -8,6 +8,7 @@ thresholds.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -105,19 +106,23 @@ class Prober:
     def __init__(
         self, probe: Probe, period_s: float, timeout_s: float, report: Callable[[ProbeResult], None]
     ) -> None:
-        """Ask every `period_s`, start to start, and wait at most `timeout_s` for an answer."""
+        """Ask every `period_s`, start to start (the second time up to half of it earlier or later), and wait
+        at most `timeout_s` for an answer.
+        """
         self._probe = probe
         self._period_s = period_s
         self._timeout_s = timeout_s
         self._report = report
-        self._kicked = asyncio.Event()
+        self._is_kicked = False
+        self._kicked: asyncio.Future[None] | None = None
         self._was_well = False
         self.ignored = 0
         """Failures that were not believed, as this loop itself was held up."""
 
     def kick(self) -> None:
         """Ask now: something has happened."""
-        self._kicked.set()
+        self._is_kicked = True
+        self._wake()
 
     async def run(self) -> None:
         """Ask until cancelled, then give back what the probe holds."""
@@ -125,12 +130,11 @@ class Prober:
         due_at = loop.time()
         try:
             while True:
-                self._kicked.clear()
+                self._is_kicked = False
                 asked_at = loop.time()
                 await self._ask_once(asked_at, max(0.0, asked_at - due_at))
-                period_s = self._period_s if self._was_well else min(self._period_s, _STARTING_PERIOD_S)
-                due_at = max(asked_at + period_s, loop.time())
-                await self._pause(due_at - loop.time())
+                due_at = max(self._next_at(asked_at), loop.time())
+                await self._pause_until(due_at)
         finally:
             await self._probe.close()
 
@@ -150,12 +154,28 @@ class Prober:
         self._was_well = self._was_well or isinstance(answer, Well)
         self._report(ProbeResult(answer, asyncio.get_running_loop().time() - asked_at))
 
-    async def _pause(self, delay_s: float) -> None:
-        if delay_s <= 0:
+    def _next_at(self, asked_at: float) -> float:
+        """A period later; once all is well, when others of that period are asked too.
+
+        A supervisor that has nothing to do is then woken once for all of them.
+        """
+        if not self._was_well:
+            return asked_at + min(self._period_s, _STARTING_PERIOD_S)
+        return math.floor(asked_at / self._period_s + 1.5) * self._period_s
+
+    async def _pause_until(self, due_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._is_kicked or due_at <= loop.time():
             await asyncio.sleep(0)
             return
+        self._kicked = loop.create_future()
+        timer = loop.call_at(due_at, self._wake)
         try:
-            async with asyncio.timeout(delay_s):
-                await self._kicked.wait()
-        except TimeoutError:
-            return
+            await self._kicked
+        finally:
+            timer.cancel()
+            self._kicked = None
+
+    def _wake(self) -> None:
+        if self._kicked is not None and not self._kicked.done():
+            self._kicked.set_result(None)
