@@ -106,6 +106,11 @@ class TensorColumns:
         self.reserve(1)
         self.view = self._view(0)
 
+    @property
+    def namespace_count(self) -> int:
+        """How many namespaces have a number."""
+        return len(self._namespaces)
+
     def code_of(self, namespace: str) -> int | None:
         """Return the number that stands for a namespace in `View.namespaces`, None if nothing is in it."""
         return self._namespaces.get(namespace)

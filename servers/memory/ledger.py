@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from servers.errors import InvalidRequest, RequestError, StorageFull
+from servers.errors import InvalidRequest, RequestError
 from servers.memory import scoring
 from servers.memory.alterations import Alterations
 from servers.memory.group_commit import Diverged
@@ -18,6 +18,7 @@ from servers.memory.index import VectorIndex
 from servers.memory.jobs import Alteration, DeleteJob, Draft, Job, Outcome, RestoreJob, StoreJob
 from servers.memory.keywords import KeywordIndex
 from servers.memory.novelty import Novelty
+from servers.memory.room import Room
 from servers.memory.scoring import RankWeights, Rules
 from servers.memory.search import Neighbour, Search
 from servers.memory.store.base import CommitUnknown, Memory, Store, Transaction, Vector, columns_of
@@ -27,7 +28,7 @@ from servers.scoring_terms import surprise
 class Ledger:
     """Commits groups of jobs to `store`, then to `index`; `now_ms` tells the time in epoch milliseconds.
 
-    What would make more than `most_memories` visible ones is refused with StorageFull (None: no limit).
+    What would exceed `room` is refused with StorageFull.
     """
 
     def __init__(
@@ -36,16 +37,15 @@ class Ledger:
         index: VectorIndex,
         rules: Rules,
         now_ms: Callable[[], int],
-        most_memories: int | None = None,
+        room: Room | None = None,
         keywords: KeywordIndex | None = None,
     ) -> None:
         self._store = store
         self._index = index
         self._rules = rules
         self._now_ms = now_ms
-        self._most_memories = most_memories
         self._keywords = keywords
-        self._room = 0
+        self._room = room or Room()
         self._alterations = Alterations(rules, now_ms, self._nearest_other)
 
     def commit(self, jobs: Sequence[Job]) -> list[Outcome | RequestError]:
@@ -58,8 +58,10 @@ class Ledger:
         # Everything that may get a row is counted, so that what is committed can always be shown.
         self._index.reserve(sum(job.rows for job in jobs))
         novelty = self._novelty(drafts)
-        if self._most_memories is not None:
-            self._room = self._most_memories - self._index.counts(self._now_ms(), 0.0)[0]
+        if self._room.is_limited:
+            visible, _ = self._index.counts(self._now_ms(), 0.0)
+            names = self._index.columns
+            self._room.begin(visible, names.namespace_count, lambda name: names.code_of(name) is not None)
         operations: list[Callable[[Transaction], Outcome]] = []
         first_row = 0
         for job in jobs:
@@ -90,22 +92,11 @@ class Ledger:
         try:
             for row, draft in enumerate(drafts, start=first_row):
                 self._store_one(novelty, row, draft, transaction, outcome)
-            self._take_room(len(outcome.added))
+            self._room.take(outcome.added)
         except RequestError:
             novelty.withdraw(range(first_row, first_row + len(drafts)))
             raise
         return outcome
-
-    def _take_room(self, rows: int) -> None:
-        if self._most_memories is None or rows == 0:
-            return
-        if rows > self._room:
-            raise StorageFull(
-                f"The store holds as many memories as it may ({self._most_memories}, option max_memories): "
-                "nothing was stored. Forget some first; `forget` with keep makes room.",
-                details={"limit": self._most_memories},
-            )
-        self._room -= rows
 
     def _store_one(
         self, novelty: Novelty, row: int, draft: Draft, transaction: Transaction, outcome: Outcome
@@ -138,7 +129,7 @@ class Ledger:
 
     def _alter(self, job: Alteration, transaction: Transaction) -> Outcome:
         outcome = self._alterations.run(job, transaction)
-        self._take_room(len(outcome.added))
+        self._room.take(outcome.added)
         return outcome
 
     def _mark_all(self, job: DeleteJob | RestoreJob, transaction: Transaction) -> Outcome:

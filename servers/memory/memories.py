@@ -23,6 +23,7 @@ from servers.memory.keywords import KeywordIndex
 from servers.memory.ledger import Ledger
 from servers.memory.loading import ROWS_PER_STEP, fill
 from servers.memory.metrics import CommitMetrics
+from servers.memory.room import Room
 from servers.memory.search import Hit, Match, Search
 from servers.memory.search_batches import SearchBatches
 from servers.memory.settings import MemorySettings
@@ -233,7 +234,12 @@ class Memories:
             for memories in store.read_all(None, ROWS_PER_STEP):
                 self._keywords.put((memory.seq, memory.text) for memory in memories)
         ledger = Ledger(
-            store, index, self._settings.rules, self.now_ms, self._settings.max_memories, self._keywords
+            store,
+            index,
+            self._settings.rules,
+            self.now_ms,
+            Room(self._settings.max_memories, self._settings.max_namespaces),
+            self._keywords,
         )
         self._index = index
         self._searches = SearchBatches(index.search_many)

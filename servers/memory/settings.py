@@ -55,6 +55,7 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
     )
     max_metadata_bytes: int = Field(default=256 << 10, ge=2, description="larger metadata is too_large")
     max_memories: int | None = Field(default=None, ge=1, description="memories the store may hold; None: any")
+    max_namespaces: int | None = Field(default=None, ge=1, description="namespaces it may have; None: any")
     ballast_bytes: int = Field(
         default=64 << 20, ge=0, description="space kept for a full disk, given up so that deleting goes on"
     )

@@ -226,6 +226,16 @@ async def test_a_full_store_says_so_and_makes_room(tmp_path: Path) -> None:
         assert (await desk.ask("store", items=[{"text": "e"}, {"text": "f"}]))["status"] == "success"
 
 
+async def test_namespaces_are_refused_beyond_their_limit(tmp_path: Path) -> None:
+    """Beyond `max_namespaces` a new one is refused, after a restart as well; those that exist go on."""
+    for _ in range(2):
+        async with open_desk(tmp_path / "data", max_namespaces=2) as desk:
+            for name in ("one", "two", "one"):
+                assert (await desk.ask("store", text="a", namespace=name))["status"] == "success"
+            refused = await desk.ask("store", text="a", namespace="three")
+            assert (refused["code"], "max_namespaces" in refused["error"]) == ("storage_full", True)
+
+
 @pytest.mark.parametrize("name", ["", "a\0b", "line\nbreak", "x" * 257, 7])
 @pytest.mark.parametrize("field", ["id", "namespace"])
 async def test_unusable_names_are_refused(desk: Desk, field: str, name: object) -> None:
