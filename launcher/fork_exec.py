@@ -1,10 +1,12 @@
 """Between fork and exec: how a process of one thread becomes the parent of a program, in plain Python.
 
-Decides the order of the steps of the new process: signals, session, control group, descriptors, limits,
-user, folder, death signal, program. A change of user clears the death signal, so that is armed after it, and
+Decides the order of the steps of the new process: signals, session, descriptors, limits, user,
+folder, death signal, program. A change of user clears the death signal, so that is armed after it, and
 the parent is looked at again then, as it may have died in between (prctl(2)). Safe only in a process with one
 thread: after a fork nobody else exists who could hold a lock. Standard library only.
 """
+
+from __future__ import annotations
 
 import ctypes
 import fcntl
@@ -12,13 +14,18 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
-from typing import Any
+
+TYPE_CHECKING = False
+"""As `typing` says it, which the guardian has no use for: half a MiB for as long as a stack runs."""
+if TYPE_CHECKING:
+    from typing import Any
+
+    Order = dict[str, Any]
+else:
+    Order = dict
 
 __all__ = ["Order", "become_subreaper", "fork_exec"]
 
-Order = dict[str, Any]
-"""argv, environ, cwd; optional: session, dies_with_parent, listen_fds, uid, gid, groups, cpus, open_files,
-cgroup."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -35,6 +42,9 @@ def become_subreaper() -> None:
 
 def fork_exec(order: Order, fds: Sequence[int], status_fd: int | None = None) -> int:
     """Start a program with `fds` as its descriptors 0, 1, 2 and so on, and return its pid.
+
+    The order says argv, environ and cwd, and may say session, dies_with_parent, listen_fds, uid, gid, groups,
+    cpus and open_files.
 
     What goes wrong after the fork is written to `status_fd` as one line of text, and the process ends with
     127; end of file there without a line means that the program runs. Every other descriptor of this process
@@ -77,8 +87,6 @@ def _prepare(order: Order, fds: Sequence[int], parent: int) -> None:
         os.setsid()
     else:
         os.setpgid(0, 0)
-    if order.get("cgroup"):
-        _write(f"{order['cgroup']}/cgroup.procs", b"0")
     _place(fds)
     _limit(order)
     if order.get("uid") is not None:
@@ -115,14 +123,6 @@ def _explain(order: Order, error: Exception) -> str:
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     place = order["cwd"] if getattr(error, "filename", None) == order["cwd"] else order["argv"][0]
     return f"cannot start {place}: {text}"
-
-
-def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -58,6 +58,12 @@ class Exits:
         child.spawned_at = None
         child.log.mark(f"generation {child.life.generation} {why}")
 
+    def missed(self, generation: int, status: ExitStatus) -> None:
+        """A generation ended, and the next was started already; only how it ended is known."""
+        by_itself = status.signal is None
+        self._record(Outcome("exited", status.code) if by_itself else Outcome("killed"), status, None, ())
+        self._child.log.mark(f"generation {generation} ended: {status.text}")
+
     def exited(self, generation: int, status: ExitStatus, is_empty: bool) -> None:
         """The leader has ended; `is_empty`: and nothing else of the generation lives."""
         child, charge = self._child, self._child.life.charge

@@ -124,8 +124,10 @@ class Takeover:
         """The process of the child's generation; one that was renamed is known by its nonce alone."""
         for process in self._processes:
             about = process.about
-            is_named = (about["child"], about["generation"]) == (child.name, child.life.generation)
-            if about["nonce"] == child.nonce or (child.life.spawning and is_named):
+            if about["generation"] != child.life.generation:
+                # One before it, which is not let go yet.
+                continue
+            if about["nonce"] == child.nonce or (child.life.spawning and about["child"] == child.name):
                 self._processes.remove(process)
                 return process
         return None
@@ -137,9 +139,19 @@ class Takeover:
         ]
         newest = max(generations, default=0)
         if newest > child.life.generation:
+            self._count_missed(child, newest)
             before = replace(child.life, generation=newest - 1)
             child.life, _ = spawn(before, asyncio.get_running_loop().time())
             child.senses.begin(newest)
+
+    def _count_missed(self, child: ChildRuntime, newest: int) -> None:
+        """The ends that could not be written down before the next generation began."""
+        for process in self._processes:
+            about, life = process.about, child.life
+            if about["child"] != child.name or process.ended is None or about["generation"] == newest:
+                continue
+            if about["generation"] > life.generation or not life.leader_exited:
+                child.exits.missed(about["generation"], process.ended)
 
     def _lost(self, child: ChildRuntime) -> None:
         """Its processes ended with the guardian: begin anew if it is wanted."""

@@ -159,13 +159,6 @@ def test_limits() -> None:
     assert (seen["files"], seen["cpus"]) == ([512, 512], [one])
 
 
-def test_its_control_group_is_joined_before_anything_runs(tmp_path: Path) -> None:
-    """The process writes itself into the group's list."""
-    (tmp_path / "cgroup.procs").touch()
-    witness(cgroup=str(tmp_path))
-    assert (tmp_path / "cgroup.procs").read_text() == "0"
-
-
 @AS_ROOT
 def test_another_user() -> None:
     """All three ids, and only the groups of the order; the way back is closed."""
@@ -250,7 +243,6 @@ def test_a_parent_that_has_died_meanwhile_starts_nothing(monkeypatch: pytest.Mon
         ({"environ": {"A": "a\0b", "PATH": "/bin"}}, "cannot start true: embedded null byte"),
         ({"environ": {"A=B": "c", "PATH": "/bin"}}, "cannot start true: illegal environment variable name"),
         ({"cpus": [4095]}, "cannot start true: Invalid argument"),
-        ({"cgroup": "/no/such/group"}, "cannot start true: No such file or directory"),
     ],
 )
 def test_what_goes_wrong_is_said(changes: dict[str, Any], text: str) -> None:

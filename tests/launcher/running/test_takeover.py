@@ -255,8 +255,34 @@ async def test_settings_are_those_that_were_written(bench: Bench) -> None:
     first = bench.supervisor()
     first.add("a")
     first.add("b.0", "b")
+    first.add("c", "c")
     first.continuity.write()
     second = bench.supervisor()
     second.restore(Handover("died", {}, []))
     assert second.stack.services == bench.services
     assert second.stack.children["b.0"].service is second.stack.services["b"]
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_the_generation_before_does_not_pass_for_the_present_one(
+    bench: Bench, is_written: bool
+) -> None:
+    """A child died and was started again when the supervisor was killed, and the dead one is not let go yet.
+
+    The one that runs goes on, whether or not the journal has heard of it; the other is let go.
+    """
+    before = bench.process(ABOUT, ExitStatus(1, None))
+    process = bench.process({**ABOUT, "generation": 2, "nonce": f"{NONCE}.02"})
+    if is_written:
+        ready(bench, before, generation=2, state="starting", pid=None, spawning=True)
+    else:
+        ready(bench, before)
+    second = bench.supervisor()
+    assert second.restore(Handover("died", {}, [before, process])) == 1
+    child = second.stack.children["a"]
+    assert child.tree is not None
+    assert (child.tree.pid, child.life.generation) == (process.pid, 2)
+    assert posted(second) == [("a", Spawned(2, process.pid))]
+    words = [(word["do"], word["pid"]) for word in second.words() if "pid" in word]
+    assert words == [("release", before.pid)]
+    assert child.exits.total == (0 if is_written else 1)
