@@ -35,7 +35,7 @@ class Guardian:
             ours,
             lambda: self.lost.append("lost"),
             lambda: self.asked.append("end"),
-            "n" * 16,
+            NONCE,
             pid=os.getpid(),
         )
         self._programs: list[subprocess.Popen[bytes]] = []

@@ -28,6 +28,7 @@ from launcher.logfiles import LogFile
 from launcher.placement import CPU
 from launcher.planning.prepared import PreparedChild
 from launcher.processes import ExitStatus
+from launcher.reconcile import settings_of
 from launcher.records import from_json, to_json
 from launcher.running.continuity import Continuity
 from launcher.running.installer import rules_of
@@ -40,6 +41,12 @@ from launcher.wire import channel_pair, close_fds, receive
 from tests.launcher.config_files import load
 
 NONCE = "0123456789abcdef0123456789abcdef"
+SERVICES = """
+services:
+  a: {command: [x], health: {notify: true}}
+  b: {command: [y], replicas: 2, health: {notify: true}}
+  c: {command: [z], depends_on: {a: ready}}
+"""
 ABOUT = {"child": "a", "generation": 1, "nonce": f"{NONCE}.01"}
 
 
@@ -162,8 +169,11 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.journal = folder / "journal.json"
-        config = load(folder, "services:\n  a: {command: [x]}\n  b: {command: [y], replicas: 2}\n")
-        self.services = {name: from_json(to_json(service)) for name, service in config.services.items()}
+        config = load(folder, SERVICES)
+        documents = {
+            name: to_json(service, settings=settings_of(service)) for name, service in config.services.items()
+        }
+        self.services = {name: from_json(document) for name, document in documents.items()}
         self._posts: list[Post] = []
         self._programs: list[subprocess.Popen[bytes]] = []
         self._pipes: list[int] = []
