@@ -133,6 +133,33 @@ def test_a_failed_service_says_so(stack: SupervisedStack) -> None:
     assert "Retry-After" not in fields
 
 
+def test_waiting_for_another_service_is_told(stack: SupervisedStack) -> None:
+    """A service that has never run, as one that it needs is not ready, answers from the first moment."""
+    needed = f"  b: {{command: {hostile()}, health: {{notify: true}}}}\n"
+    stack.write(serving("while_starting: answer, depends_on: {b: ready}") + needed)
+    port = stack.start()["plan"][0]["port"]
+    stack.wait_state("a", "waiting")
+    status, fields, body = get(port)
+    assert (status, fields["Retry-After"]) == (503, "1")
+    assert json.loads(body)["message"] == "a waits for another service before it starts"
+
+
+def test_stopping_answers_instead_of_hanging(stack: SupervisedStack) -> None:
+    """While a child takes its time to end, and after it was stopped, nobody waits for nothing."""
+    stack.write(serving("while_starting: answer, stop: {grace: 20s}", "10ms", "--slow-stop", "--ready"))
+    port = stack.start()["plan"][0]["port"]
+    pid = stack.wait_state("a", "ready")["pid"]
+    stack.ask("stop", services=["a"])
+    stack.wait_state("a", "stopping")
+    status, _, body = get(port)
+    assert (status, json.loads(body)["details"]["state"]) == (503, "stopping")
+    stack.wait_state("a", "stopped")
+    wait_gone(pid)
+    status, fields, body = get(port)
+    assert (status, json.loads(body)["code"]) == (503, "not_running")
+    assert "Retry-After" not in fields
+
+
 def test_the_choice_changes_without_a_restart(stack: SupervisedStack) -> None:
     """`while_starting` is the supervisor's own business: the child goes on, and the next gap is met anew."""
     stack.write(serving("while_starting: wait", "30s"))
