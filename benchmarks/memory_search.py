@@ -34,7 +34,7 @@ def measure(rows: int, peers: Path | None, rounds: int) -> dict[str, Any]:
         index = filled(rows)
         stack.callback(index.close)
         blocks = [block.vectors.view(torch.int64) for block in index.columns.view.blocks]
-        found: dict[str, Any] = {"rows": rows, "mode": index.mode, "differing": 0}
+        found: dict[str, Any] = {"rows": rows, "mode": index.mode, "unlike_faiss": 0, "wrong": 0}
         for number in range(-1, rounds):
             seconds = _round(index, blocks, faiss, number, found)
             if number >= 0:  # the first one warms everything up
@@ -77,10 +77,19 @@ def _round(index: VectorIndex, blocks: list[Any], faiss: Any, number: int, found
         alone, all_of_them = faiss.ask(1, seed), faiss.ask(TOGETHER, seed)
         seconds |= {"faiss_one": alone["seconds"], "faiss_together": all_of_them["seconds"]}
         expected = alone["rows"] + all_of_them["rows"]
-        found["differing"] += sum(
-            _rows(mine) != theirs for mine, theirs in zip([one, *together], expected, strict=True)
-        )
+        asked = np.concatenate([queries[:1], queries])
+        for mine, theirs, query in zip([one, *together], expected, asked, strict=True):
+            if _rows(mine) != theirs:
+                found["unlike_faiss"] += 1
+                found["wrong"] += _best(index, query, {*_rows(mine), *theirs}) != _rows(mine)
     return seconds
+
+
+def _best(index: VectorIndex, query: Vectors, rows: set[int]) -> list[int]:
+    """The first of these rows by scores in float64: faiss adds in float32, so it may swap near ties."""
+    places = np.array(sorted(rows))
+    scores = index.columns.view.vectors_of(places).astype(np.float64) @ query.astype(np.float64)
+    return [int(place) for place in places[np.argsort(-scores, kind="stable")][:TOP]]
 
 
 def _timed(index: VectorIndex, queries: Vectors, weights: RankWeights) -> tuple[float, list[Found]]:

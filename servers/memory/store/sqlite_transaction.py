@@ -3,7 +3,7 @@
 It decides the statements of every change; it does not know when the transaction begins or reaches the disk.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar, cast
 
@@ -97,11 +97,25 @@ class SqliteTransaction:
 
 
 def apply_all(
-    writer: apsw.Connection, operations: Iterable[Callable[[Transaction], T]]
+    writer: apsw.Connection, operations: Sequence[Callable[[Transaction], T]]
 ) -> list[T | RequestError]:
     """Run the operations in order; a RequestError undoes the operation that raised it alone."""
     transaction = SqliteTransaction(writer)
+    if len(operations) == 1:
+        return [_attempt_alone(writer, transaction, operations[0])]
     return [_attempt(writer, transaction, operation) for operation in operations]
+
+
+def _attempt_alone(
+    writer: apsw.Connection, transaction: Transaction, operation: Callable[[Transaction], T]
+) -> T | RequestError:
+    """The same without a savepoint, two statements the fewer: the transaction is this operation's own."""
+    try:
+        return operation(transaction)
+    except RequestError as error:
+        writer.execute("ROLLBACK")
+        writer.execute("BEGIN IMMEDIATE")
+        return error
 
 
 def _attempt(
