@@ -7,51 +7,34 @@ means `index`'s.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from servers.embedding.engine import ModelInfo
 from servers.embedding.worker import EmbeddingWorker
-from servers.errors import StoreOpening
-from servers.memory.filters import EVERYTHING, Filter
 from servers.memory.group_commit import GroupCommit
 from servers.memory.index import VectorIndex
 from servers.memory.jobs import Job, Outcome
 from servers.memory.keywords import KeywordIndex
 from servers.memory.ledger import Ledger
 from servers.memory.loading import ROWS_PER_STEP, fill
+from servers.memory.memory_reads import MemoryReads, opened
 from servers.memory.metrics import CommitMetrics
 from servers.memory.room import Room
-from servers.memory.search import Hit, Match, Search
 from servers.memory.search_batches import SearchBatches
 from servers.memory.settings import MemorySettings
 from servers.memory.stats import Counts
-from servers.memory.store.base import Memory, ModelMark, Page, PageQuery, Selected, Selection, Store
+from servers.memory.store.base import ModelMark, Store
 from servers.memory.sweep import keep_sweeping, sweep_if_possible
 from servers.memory.verification import Verification
-from servers.memory.word_search import require_words, search_words
 from servers.readiness import Readiness
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-READ_THREADS: Final = 2
-"""Searches and look-ups that run at once; torch itself spreads one search over the cores."""
 
-
-@dataclass(frozen=True, slots=True)
-class Retrieved:
-    """One page of a search: every hit with its memory; `total` and `hidden` as in `Found`."""
-
-    hits: list[tuple[Hit, Memory]]
-    total: int
-    hidden: int
-
-
-class Memories:
+class Memories(MemoryReads):
     """The store, its index and its writer, from `start` until `stop`; all other methods only in between.
 
     `open_store` opens the durable store and blocks; `now_ms` tells the time in epoch milliseconds.
@@ -67,20 +50,14 @@ class Memories:
         now_ms: Callable[[], int],
         metrics: CommitMetrics,
     ) -> None:
-        self.now_ms = now_ms
+        super().__init__(now_ms)
         self._settings = settings
         self._worker = worker
         self._readiness = readiness
         self._open_store = open_store
         self._metrics = metrics
-        self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="memory-read")
-        self._files = ThreadPoolExecutor(1, thread_name_prefix="memory-files")
-        self._store: Store | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._verification: Verification | None = None
-        self._index: VectorIndex | None = None
-        self._searches: SearchBatches | None = None
-        self._keywords: KeywordIndex | None = None
         self._writer: GroupCommit[Job, Outcome] | None = None
 
     async def start(self) -> None:
@@ -93,7 +70,7 @@ class Memories:
         await sweep_if_possible(self.change, self.now_ms, self._settings.undo_ms)
         sweeping = keep_sweeping(self.change, self.now_ms, self._settings.undo_ms)
         self._sweeper = asyncio.create_task(sweeping, name="memory-sweep")
-        self._verification = Verification(_opened(self._store))
+        self._verification = Verification(opened(self._store))
         self._readiness.ready(info.device)
 
     async def _open_and_load(self) -> None:
@@ -145,59 +122,7 @@ class Memories:
 
     async def change(self, job: Job) -> Outcome:
         """Have a change committed; returns once it is on the disk and shown to every search."""
-        return await _opened(self._writer).submit(job, job.rows)
-
-    async def retrieve(
-        self, search: Search, wanted: Filter, match: Match = "meaning", words: str = ""
-    ) -> Retrieved:
-        """Search among what passes the filter, by the search's vector, `words`, or both; read what was found.
-
-        Raises InvalidRequest for a search by words where they are not indexed.
-        """
-        store, searches = _opened(self._store), _opened(self._searches)
-        if wanted != EVERYTHING:
-            allowed = await self._read(lambda: store.matching(search.namespace, wanted))
-            search = replace(search, allowed=allowed)
-        if match == "meaning":
-            found = await searches.search(search)
-        else:
-            index, keywords = _opened(self._index), require_words(self._keywords)
-            found = await self._read(lambda: search_words(index, keywords, search, match, words))
-        memories = await self._read(lambda: store.fetch([hit.seq for hit in found.hits]))
-        hits = [(hit, memories[hit.seq]) for hit in found.hits if hit.seq in memories]
-        return Retrieved(hits, found.total, found.hidden)
-
-    async def find_many(self, ids: Sequence[str]) -> dict[str, Memory]:
-        """Return the memories of these ids that are neither deleted nor expired."""
-        found = await self._read(lambda: _opened(self._store).find_many(ids))
-        now_ms = self.now_ms()
-        return {key: memory for key, memory in found.items() if not _has_expired(memory, now_ms)}
-
-    async def page(self, query: PageQuery) -> Page:
-        """Return one page of the listing."""
-        return await self._read(lambda: _opened(self._store).page(query))
-
-    async def select(self, selection: Selection, limit: int) -> Selected:
-        """Return how many memories a selection holds, and the first `limit` of them."""
-        return await self._read(lambda: _opened(self._store).select(selection, limit))
-
-    async def seqs_of(self, search: Search) -> list[int]:
-        """Return the seqs that a search finds, in its order."""
-        index = _opened(self._index)
-        return await self._read(lambda: [hit.seq for hit in index.search(search).hits])
-
-    async def count_purgeable(self, ids: Sequence[str] | None, deleted_before_ms: int) -> int:
-        """Return how many memories a purge would remove."""
-        return await self._read(lambda: _opened(self._store).count_purgeable(ids, deleted_before_ms))
-
-    async def with_store(self, work: Callable[[Store], T]) -> T:
-        """Run long work with files, such as a backup, in the one thread that is kept for it."""
-        store = _opened(self._store)
-        return await asyncio.get_running_loop().run_in_executor(self._files, lambda: work(store))
-
-    async def prepare(self, work: Callable[[], T]) -> T:
-        """Run work that belongs to a request, but would keep the loop too long, on a reading thread."""
-        return await self._read(work)
+        return await opened(self._writer).submit(job, job.rows)
 
     async def counts(self) -> Counts | None:
         """Return facts for `stats`, None while the index is not built."""
@@ -207,18 +132,15 @@ class Memories:
         visible, active = await self._read(
             lambda: index.counts(self.now_ms(), self._settings.significance_threshold)
         )
-        info = await self._read(lambda: _opened(self._store).info())
+        info = await self._read(lambda: opened(self._store).info())
         return Counts(visible, active, writer.depth, info, index.mode)
-
-    async def _read(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
     def _open(self) -> None:
         # Kept by the thread that opened it, so that a start that is cancelled meanwhile still closes it.
         self._store = self._open_store()
 
     def _build_index(self, model: ModelMark, device: str) -> None:
-        store = _opened(self._store)
+        store = opened(self._store)
         store.bind_model(model)
         index = VectorIndex(model.dimensions, device)
         total, done = store.count(), 0
@@ -254,13 +176,3 @@ class Memories:
 def _mark(info: ModelInfo) -> ModelMark:
     # The debug engine's hashes must never be taken for the vectors of the model whose name it borrows.
     return ModelMark(info.name if info.backend != "debug" else "debug", info.dimensions)
-
-
-def _opened(part: T | None) -> T:
-    if part is None:
-        raise StoreOpening("The memory store is still opening.", retry_after=1.0)
-    return part
-
-
-def _has_expired(memory: Memory, now_ms: int) -> bool:
-    return memory.expires_at_ms is not None and memory.expires_at_ms <= now_ms
