@@ -9,8 +9,11 @@ from heapq import heapreplace
 from itertools import pairwise
 from typing import Final
 
-WIDTH_STEP: Final = 2
-"""Padded widths are multiples of this: a graph prepares itself once per new shape (5 to 20 ms measured)."""
+WIDTH_STEP: Final = 4
+"""Padded widths are multiples of this: a graph prepares itself once per new shape (5 to 20 ms measured).
+
+With 2, batches of short texts have 1.7 % less padding and take nearly twice as many shapes.
+"""
 
 PART_COST_TOKENS: Final = 16
 """What a part costs beside its tokens, in tokens: at 384 dimensions 2 ms of a core that makes 7 in a ms."""

@@ -14,7 +14,7 @@ from servers.settings import EmbeddingSettings
 def worker_stats(
     settings: EmbeddingSettings, engine: Engine | None, meter: Meter, admission: Admission, waiting: int
 ) -> dict[str, Any]:
-    """Return the payload; what only a loaded engine knows is None before. `waiting` counts texts in no batch."""
+    """Return the payload; what only a loaded engine knows is None before, `waiting` texts are in no batch."""
     info = engine.info if engine else None
     memory = engine.memory() if engine else None
     payload: dict[str, Any] = {
