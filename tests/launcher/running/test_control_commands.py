@@ -175,7 +175,7 @@ async def test_what_cannot_be_understood_is_refused(scene: Scene, kind: str, dat
 
 async def test_an_unknown_command_is_told_which_there_are(scene: Scene) -> None:
     """Shortened, however long it was."""
-    with pytest.raises(BadRequest, match="type: x{80}; there are snapshot, .*subscribe") as caught:
+    with pytest.raises(BadRequest, match=r"type: x{80}; there are snapshot, .*subscribe") as caught:
         await scene.answer("x" * 5000)
     assert caught.value.code == "unknown_command"
 
