@@ -20,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.supervision import footprint, log_lines, orphans, refused, respawn, status_time
 from benchmarks.supervision.machine import describe_machine
 from benchmarks.supervision.ours import Ours
@@ -95,7 +97,7 @@ def measure_apart(
             return measure(system)
         except NotOffered as lack:
             return {"not_offered": str(lack)}
-        except (OSError, subprocess.SubprocessError, AssertionError) as error:
+        except (OSError, subprocess.SubprocessError, psutil.Error, AssertionError) as error:
             traceback.print_exc()
             return {"failed": f"{type(error).__name__}: {error}".replace(folder, "FOLDER")[:300]}
         finally:

@@ -32,6 +32,7 @@ def measure_idle(system: System, seconds: float) -> dict[str, Any]:
     }
     return {
         "processes": len(owners),
+        "main_rss_mb": next(iter(each.values()))["rss"],
         **total_memory(owners.values()),
         "cpu_ms_per_s": round(spent * 1000 / (time.monotonic() - began), 2),
         "each_mb": each,

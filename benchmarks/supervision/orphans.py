@@ -13,7 +13,9 @@ from benchmarks.supervision.systems import NotOffered, Service, System, free_por
 
 __all__ = ["VICTIMS", "measure"]
 
-VICTIMS = ("supervisor", "guardian", "all")
+VICTIMS = ("supervisor", "guardian", "both", "all")
+"""both: guardian and supervisor in one instant, or every process of the others; all: our sentinel too."""
+
 LOOKS_AFTER_S = 1.0
 BACK_WITHIN_S = 10.0
 
@@ -22,8 +24,8 @@ def measure(system: System, victim: str) -> dict[str, Any]:
     """Two plain services, and one that forks and leaves a daemon: five processes. Whoever is alive a second
     later without a living supervisor is an orphan.
     """
-    if victim == "guardian" and not isinstance(system, Ours):
-        raise NotOffered("has none")
+    if victim in ("guardian", "all") and not isinstance(system, Ours):
+        raise NotOffered("has none" if victim == "guardian" else "see both")
     words = [("serve", "fd:listen"), ("serve", "fd:listen"), ("serve", "fd:listen", "--family")]
     ports = [free_port() for _ in words]
     services = [
@@ -37,12 +39,12 @@ def measure(system: System, victim: str) -> dict[str, Any]:
     select.select([], [], [], 1.5)
     before = {process.pid for process in system.children()}
     owners = system.owners()
-    killed = list(owners.values()) if victim == "all" else [_victim(owners, victim)]
+    killed = _victims(owners, victim)
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     select.select([], [], [], LOOKS_AFTER_S)
     alive = {process.pid for process in system.children()}
-    back_s = wait_until(lambda: _is_whole(system), BACK_WITHIN_S) if victim != "all" else None
+    back_s = wait_until(lambda: _is_whole(system), BACK_WITHIN_S) if victim not in ("both", "all") else None
     is_supervised = back_s is not None
     orphans = alive & before
     if is_supervised and victim == "supervisor":
@@ -56,8 +58,10 @@ def measure(system: System, victim: str) -> dict[str, Any]:
     }
 
 
-def _victim(owners: dict[str, int], role: str) -> int:
-    return owners.get(role, next(iter(owners.values())))
+def _victims(owners: dict[str, int], victim: str) -> list[int]:
+    if victim in ("both", "all"):
+        return [pid for role, pid in owners.items() if victim == "all" or role != "sentinel"]
+    return [owners.get(victim, next(iter(owners.values())))]
 
 
 def _is_whole(system: System) -> bool:

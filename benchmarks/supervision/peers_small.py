@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -40,8 +41,10 @@ class _Scanned(System):
         """The scanner, and the supervisors and loggers under it."""
         owners = {self.scanner: self._scanner_pid}
         for process in psutil.Process(self._scanner_pid).children(recursive=True):
-            if process.name() in ("runsv", "s6-supervise", self.logger[0]):
-                owners[f"{process.name()} {process.pid}"] = process.pid
+            with suppress(psutil.NoSuchProcess):
+                name = process.name()
+                if name in ("runsv", "s6-supervise", self.logger[0]):
+                    owners[f"{name} {process.pid}"] = process.pid
         return owners
 
     def log_files(self, service: Service) -> list[Path]:
