@@ -18,12 +18,12 @@ def main() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stage:
         given = [fd for fd in (3, 4) if is_open(fd) and fd != stage.fileno()]
         stage.connect(os.environ["LUCID_TEST_STAGE"])
+        signal.signal(signal.SIGHUP, lambda number, frame: stage.send(b"SIGHUP"))
         about = json.dumps({"pid": os.getpid(), "argv": sys.argv[1:]}).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", given))] if given else []
         stage.sendmsg([about], rights)
         for fd in given:
             os.close(fd)
-        signal.signal(signal.SIGHUP, lambda number, frame: stage.send(b"SIGHUP"))
         word, _, code = stage.recv(100).decode().partition(" ")
         os._exit(int(code) if word == "exit" else 0)
 
