@@ -80,7 +80,7 @@ def _bounds_of(row: str) -> dict[str, float]:
     if row.startswith("refused"):
         return {"refused": 0, "failed_restarts": 0}
     if row.startswith("orphans"):
-        # With the sentinel dead as well, the next `up` sweeps what left its process group: shown, not bounded.
+        # With the sentinel dead as well, the next `up` sweeps what children left behind: not bounded.
         return {} if row == "orphans-all" else {"orphans": 0}
     return _BOUNDS[row]
 
