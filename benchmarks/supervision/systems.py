@@ -108,8 +108,9 @@ class System(ABC):
 
     def close(self) -> None:
         """End it, and then by pid whatever is still there."""
-        with suppress(subprocess.SubprocessError, OSError):
-            self.end()
+        if self.services:
+            with suppress(subprocess.SubprocessError, OSError, psutil.Error):
+                self.end()
         psutil.wait_procs(self.processes(), timeout=ENDS_WITHIN_S)
         while left := self.processes():
             for process in left:
