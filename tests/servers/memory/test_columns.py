@@ -1,6 +1,9 @@
 """The growing columns: room made ahead, views that never change their length."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from servers.memory.columns import TensorColumns, unit
 from servers.memory.store.base import columns_of
@@ -75,3 +78,18 @@ def test_replaced_rows_change_in_one_step() -> None:
     assert after.significances[alive].max() == 0.9
     assert columns.mark([1], alive=False) == []
     assert after.seqs[columns.view.alive].tolist() == [2]
+
+
+def test_only_a_full_block_is_adopted_behind_full_blocks() -> None:
+    """A block cannot be put behind a started one, nor half of one; what is adopted is found like any row."""
+    columns = TensorColumns(DIMENSIONS, block_rows=64)
+    rows = columns_of([make_memory(f"m{i}", seq=i + 1) for i in range(64)], DIMENSIONS)
+    units = replace(rows, vectors=unit(rows.vectors))
+    alive = np.arange(64) != 3
+    columns.adopt(units, alive, {})
+    assert columns.view.alive.tolist() == alive.tolist()
+    assert columns.rows_of(np.array([64, 4])).tolist() == [63, 3]
+    assert np.array_equal(columns.view.vectors_of(np.arange(64)), units.vectors)
+    columns.append(columns_of([make_memory("later", seq=65)], DIMENSIONS))
+    with pytest.raises(ValueError, match="full block"):
+        columns.adopt(units, alive, {})
