@@ -67,16 +67,30 @@ def hoard(megabytes: int) -> bytearray:
     return kept
 
 
-def serve() -> None:
-    """Answer HTTP on the inherited sockets (or on PORT), one connection at a time, for ever."""
+def serve(*, blocks: bool) -> None:
+    """Answer HTTP on the inherited sockets (or on PORT), one connection at a time, for ever.
+
+    With `blocks` it relies on sockets that do, as simple programs do; else it makes them not to, as event
+    loops do.
+    """
     count = int(os.environ.get("LISTEN_FDS", "0"))
     listeners = [socket.socket(fileno=fd) for fd in range(3, 3 + count)]
     if not listeners:
         listeners = [socket.create_server(("127.0.0.1", int(os.environ["PORT"])))]
+    say(f"sockets block: {[os.get_blocking(listener.fileno()) for listener in listeners]}")
+    if not blocks:
+        for listener in listeners:
+            listener.setblocking(False)
     while True:
         for listener in select.select(listeners, [], [])[0]:
-            connection, _ = listener.accept()
+            try:
+                connection, _ = listener.accept()
+            except BlockingIOError:
+                if blocks:
+                    raise
+                continue
             with connection:
+                connection.setblocking(True)
                 connection.recv(4096)
                 body = os.environ["LUCID_GENERATION"].encode()
                 connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
@@ -103,6 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--exit-generations", type=int, default=1_000_000)
     parser.add_argument("--segfault", action="store_true")
     parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--event-loop", action="store_true")
     return parser.parse_args()
 
 
@@ -154,7 +169,7 @@ def main() -> None:
         use_up_files()
     end_badly(flags)
     if flags.serve:
-        serve()
+        serve(blocks=not flags.event_loop)
     wait_forever()
     del kept
 

@@ -7,6 +7,7 @@ Decides by the state alone, so that whoever changes that has only to say `mind`.
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from launcher.children.stand_in import StandIn
@@ -34,8 +35,15 @@ class Door:
         child = self._child
         # Settings that a supervisor before the key was known has written down do not have it.
         choice = getattr(child.service, "while_starting", "wait")
-        is_needed = choice == "answer" and child.life.state not in _ACCEPTING
+        is_needed = choice == "answer" and child.life.state not in _ACCEPTING and self._is_free()
         self._stand_in.serve(child.prepared.sockets if is_needed else ())
+
+    def _is_free(self) -> bool:
+        """Whether we may accept: a process that still lives shares the sockets' flags, and one that expects
+        to block must not find that it does not.
+        """
+        sockets = self._child.prepared.sockets
+        return self._child.tree is None or not any(os.get_blocking(held.fileno()) for held in sockets)
 
     def shut(self) -> None:
         """Accept on no socket, which may be closed now; whoever was accepted is still answered."""

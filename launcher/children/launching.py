@@ -1,6 +1,7 @@
 """From settings to a program that can be started: environment, command line, sockets, limits, and its seat.
 
-Decides nothing that `environment` does not; it gathers what they need from one child.
+Decides nothing that `environment` does not, but that inherited sockets are blocking (as systemd hands them
+down); it gathers what they need from one child.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def build_request(
 ) -> SpawnRequest:
     """Return what starts one generation of a child; raises OSError or ValueError for a bad `env_file`."""
     sockets = prepared.sockets if service.inherit_sockets else ()
+    for held in sockets:
+        # As every program expects it of a socket; the generation before, or we, may have changed it.
+        held.setblocking(True)
     facts = ChildFacts(
         child=prepared.name,
         generation=generation,

@@ -146,7 +146,8 @@ def test_waiting_for_another_service_is_told(stack: SupervisedStack) -> None:
 
 def test_stopping_answers_instead_of_hanging(stack: SupervisedStack) -> None:
     """While a child takes its time to end, and after it was stopped, nobody waits for nothing."""
-    stack.write(serving("while_starting: answer, stop: {grace: 20s}", "10ms", "--slow-stop", "--ready"))
+    flags = ("--slow-stop", "--ready", "--event-loop")
+    stack.write(serving("while_starting: answer, stop: {grace: 20s}", "10ms", *flags))
     port = stack.start()["plan"][0]["port"]
     pid = stack.wait_state("a", "ready")["pid"]
     stack.ask("stop", services=["a"])
@@ -158,6 +159,22 @@ def test_stopping_answers_instead_of_hanging(stack: SupervisedStack) -> None:
     status, fields, body = get(port)
     assert (status, json.loads(body)["code"]) == (503, "not_running")
     assert "Retry-After" not in fields
+
+
+def test_a_child_that_blocks_finds_sockets_that_block(stack: SupervisedStack) -> None:
+    """Sockets are shared with the child: nobody makes them non-blocking while it lives, and none stays so."""
+    stack.write(serving("while_starting: answer, stop: {grace: 20s}", "50ms", "--slow-stop", "--ready"))
+    port = stack.start()["plan"][0]["port"]
+    crash(stack)
+    assert get(port)[0] in (200, 503)
+    stack.wait_state("a", "ready")
+    stack.ask("stop", services=["a"])
+    stack.wait_state("a", "stopping")
+    status, _, body = get(port)
+    assert (status, json.loads(body)["details"]["state"]) == (503, "stopped")
+    log = "\n".join(stack.log("a"))
+    assert log.count("sockets block: [True]") == 2
+    assert "BlockingIOError" not in log
 
 
 def test_the_choice_changes_without_a_restart(stack: SupervisedStack) -> None:
