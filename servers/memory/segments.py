@@ -6,6 +6,7 @@ layout is not used, and removing all of them costs a slower start. Every file ca
 all of its bytes before anything is taken from it; so none needs a sync.
 """
 
+import errno
 import logging
 import os
 import shutil
@@ -29,6 +30,8 @@ VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 DRAFT: Final = "draft"
 READ_BYTES: Final = 1 << 20
+LEFT_FREE_BYTES: Final = 1 << 30
+"""With less free on the disk no segment is written."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -86,17 +89,25 @@ class SegmentFolder:
         draft, folder = self._folder / DRAFT, self._place(segment.after)
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700, parents=True)
+        try:
+            self._write_to(draft, segment)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(draft, folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        written = self._read(segment.after)
+        if written is None:
+            raise OSError(f"{folder} does not read back")
+        return written
+
+    def _write_to(self, draft: Path, segment: Segment) -> None:
+        if shutil.disk_usage(draft).free < LEFT_FREE_BYTES:
+            raise OSError(errno.ENOSPC, "what is left of the disk is kept for memories", str(self._folder))
         for name, array in self._arrays(segment).items():
             np.save(draft / f"{name}.npy", array, allow_pickle=False)
         (draft / "ids.json").write_bytes(orjson.dumps(segment.columns.ids))
         checksums = {file.name: _crc_of(file) for file in draft.iterdir()}
         (draft / MANIFEST).write_bytes(orjson.dumps(self._manifest(segment) | {"files": checksums}))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.rename(draft, folder)
-        written = self._read(segment.after)
-        if written is None:
-            raise OSError(f"{folder} does not read back")
-        return written
 
     def drop_after(self, after: int) -> None:
         """Remove the segments that hold seqs above `after`, and whatever a killed process left."""

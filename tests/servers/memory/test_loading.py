@@ -11,6 +11,7 @@ import apsw
 import numpy as np
 import pytest
 
+from servers.memory import segments
 from servers.memory.codes import Coding, Float32Coding, Int8Coding
 from servers.memory.columns import TensorColumns, unit
 from servers.memory.loading import fill
@@ -211,6 +212,17 @@ def test_without_room_for_segments_the_start_succeeds(folder: Path, caplog: pyte
     with caplog.at_level(logging.WARNING), opened(folder) as store:
         assert shown(filled(store)[0]) == truth(store)
     assert caplog.text.count("the next start will take longer") == 1
+
+
+def test_the_last_room_of_the_disk_is_left_to_memories(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On a disk that is nearly full no segment is begun, nothing of one is left, and the start succeeds."""
+    monkeypatch.setattr(segments, "LEFT_FREE_BYTES", 1 << 62)
+    with caplog.at_level(logging.WARNING), opened(folder) as store:
+        assert shown(filled(store)[0]) == truth(store)
+    assert "kept for memories" in caplog.text
+    assert list((folder / DERIVED_NAME).iterdir()) == []
 
 
 def test_mapped_vectors_are_those_of_the_store(folder: Path) -> None:
