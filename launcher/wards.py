@@ -73,8 +73,12 @@ class Wards:
         """Signal the group of a ward; one that is unknown is left alone, as its number is anybody's."""
         if pid in self._table:
             # EPERM: all who are left in the group have changed their user.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, number)
+            with suppress(PermissionError):
+                try:
+                    os.killpg(pid, number)
+                except ProcessLookupError:
+                    # It was forked just now and leads no group yet; not reaped, so the number is its own.
+                    os.kill(pid, number)
 
     def release(self, pid: int) -> None:
         """Reap a ward that has ended and forget it."""

@@ -97,6 +97,27 @@ def test_a_sweep_takes_everybody_but_the_spared() -> None:
     assert alone(sweep) == [[], [True, False, False], [], False]
 
 
+def test_a_signal_reaches_a_program_that_leads_no_group_yet() -> None:
+    """Between its fork and its session it is alone, and what is meant for it must not be lost."""
+
+    def signalled() -> list[Any]:
+        import os
+        import signal
+
+        from launcher.wards import Wards
+
+        reader, _ = os.pipe()
+        os.setsid = lambda: os.read(reader, 1)
+        wards = Wards()
+        order = {"argv": ["sleep", "1000"], "environ": dict(os.environ), "cwd": "/"}
+        pid = wards.spawn(order, None, {}, []).pid
+        wards.signal(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return [ward.ended for ward in wards.take_ended(set())]
+
+    assert alone(signalled) == [{"code": None, "signal": int(signal.SIGKILL)}]
+
+
 def test_a_program_that_cannot_be_watched_does_not_run() -> None:
     """Nobody would ever hear of its end."""
 
