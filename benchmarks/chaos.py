@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     options = parser.parse_args(argv)
     # Asked to end, the stack is ended first.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     tally, bounds = Tally(), Bounds()
     if options.schedule is not None:
         suffer(None, options.schedule, bounds, tally)

@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     """Measure, write, say; returns the exit code."""
     options = parse(argv)
     # Asked to end, everything that was started is ended first.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     measures = rows(options)
     chosen = options.only or list(measures)
     if unknown := set(chosen) - set(measures):

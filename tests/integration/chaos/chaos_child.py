@@ -84,7 +84,10 @@ def notify(text: str) -> None:
 
 def answer(listener: socket.socket, birth: str) -> None:
     """Serve one connection; a client that is gone already is nobody's fault."""
-    connection, _ = listener.accept()
+    try:
+        connection, _ = listener.accept()
+    except BlockingIOError:
+        return  # whoever answers in a starting child's place was quicker
     with connection:
         connection.settimeout(0.5)
         try:
