@@ -118,7 +118,8 @@ def looking(stack: Stack, kind: str) -> Iterator[None]:
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            if kind == KINDS[2]:
+                os.kill(pid, signal.SIGCONT)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from launcher.dashboard.log_files import LOG_INTERVAL_S
 from launcher.dashboard.log_supply import LogSupply
 from launcher.dashboard.painted import Painted
 from launcher.dashboard.screens import DETACH, STOP_ALL
-from launcher.dashboard.signals import EXIT_BY_SIGNAL, EndingSignals
+from launcher.dashboard.signals import EXIT_BY_SIGNAL, TerminalSignals
 from launcher.dashboard.solo_panel import SoloPanel
 from launcher.dashboard.table import Table
 from launcher.dashboard.theme import COLORS
@@ -76,7 +76,7 @@ class Dashboard(App[str]):
         self._keys = Painted(lambda width, height: key_line(width, ascii_only=ascii_only), "keys")
         self._heard_at = time.monotonic()
         self._room: Size | None = None
-        self._signals: list[EndingSignals] = []  # none before it is mounted
+        self._signals: list[TerminalSignals] = []  # none before it is mounted
         if self.no_color:
             self.theme = "ansi-dark"
 
@@ -93,7 +93,7 @@ class Dashboard(App[str]):
     def on_mount(self) -> None:
         """Start to listen."""
         self.set_class(self.view.ascii_only, "ascii")
-        self._signals.append(EndingSignals(self._end_by_signal))
+        self._signals.append(TerminalSignals(self._end_by_signal, self._come_back))
         self.run_worker(self.listen(), name="control feed")
         self.run_worker(self._supply.run(), name="log files")
         self.set_interval(1.0, self._each_second)
@@ -110,6 +110,11 @@ class Dashboard(App[str]):
     def _end_by_signal(self, number: int) -> None:
         """Give the terminal back before ending; the stack runs on."""
         self.exit(DETACH, return_code=EXIT_BY_SIGNAL + number)
+
+    def _come_back(self) -> None:
+        """Take the terminal anew after a SIGSTOP: the shell has used it meanwhile."""
+        with self.suspend():
+            pass
 
     def on_resize(self, event: Resize) -> None:
         """Rearrange for the new size."""

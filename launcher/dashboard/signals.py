@@ -1,6 +1,8 @@
-"""What SIGTERM and SIGHUP do to a full-screen program: it gives the terminal back, if there still is one.
+"""What signals do to a full-screen program: it gives the terminal back, if there is one, and takes it again.
 
-A terminal that was closed takes no more output: the screen library would wait for it for ever.
+A terminal that was closed takes no more output: the screen library would wait for it for ever. And that
+library takes every SIGCONT for the end of a pause that it began itself: after a SIGSTOP it would read and
+write the terminal twice over, and never end.
 """
 
 import asyncio
@@ -12,31 +14,55 @@ import termios
 from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["EXIT_BY_SIGNAL", "EndingSignals"]
+__all__ = ["EXIT_BY_SIGNAL", "TerminalSignals"]
 
 EXIT_BY_SIGNAL = 128
-_NUMBERS = (signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
-class EndingSignals:
-    """Passes the signals on to `end` in the running loop until `close`; call both in the main thread."""
+class TerminalSignals:
+    """Tells `end` of a signal that ends the program, and `come_back` that it was stopped by somebody else.
 
-    def __init__(self, end: Callable[[int], None]) -> None:
+    Both are called in the running loop. Made and closed in the main thread, once the screen library has the
+    terminal.
+    """
+
+    def __init__(self, end: Callable[[int], None], come_back: Callable[[], None]) -> None:
         self._end = end
+        self._come_back = come_back
         self._loop = asyncio.get_running_loop()
+        self._has_paused = False
         # Not the loop's own handlers: they never run while the loop waits for a terminal that has gone.
-        self._before = {number: signal.signal(number, self._on_signal) for number in _NUMBERS}
+        self._before = {number: signal.signal(number, self._on_ending) for number in _ENDING}
+        pause, go_on = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
+        if callable(pause) and callable(go_on):  # without a terminal the library leaves them alone
+            self._pause, self._go_on = pause, go_on
+            signal.signal(signal.SIGTSTP, self._on_pause)
+            signal.signal(signal.SIGCONT, self._on_continued)
+            # The library's own would take the terminal again after the screen has gone.
+            self._before |= dict.fromkeys((signal.SIGTSTP, signal.SIGCONT), signal.SIG_DFL)
 
     def close(self) -> None:
-        """Have the signals mean what they meant before."""
+        """Have the signals mean what they meant before the screen."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _on_ending(self, number: int, frame: FrameType | None) -> None:
         if _is_terminal_gone():
             # There is nothing to give back, and nothing that could be written to; the stack runs on.
             os._exit(EXIT_BY_SIGNAL + number)
         self._loop.call_soon_threadsafe(self._end, number)
+
+    def _on_pause(self, number: int, frame: FrameType | None) -> None:
+        self._has_paused = True
+        self._pause(number, frame)
+
+    def _on_continued(self, number: int, frame: FrameType | None) -> None:
+        if self._has_paused:
+            self._has_paused = False
+            self._go_on(number, frame)
+        else:
+            self._loop.call_soon_threadsafe(self._come_back)
 
 
 def _is_terminal_gone() -> bool:

@@ -72,3 +72,13 @@ def test_options_are_completed(shell: Terminal) -> None:
     shell.type("lucid-launch wait --tim")
     shell.press("Tab")
     shell.shows("lucid-launch wait --timeout")
+
+
+def test_the_projects_own_script_is_completed_too(light: LightStack, shell: Terminal) -> None:
+    """`./lucid` takes the same verbs and services."""
+    wrapper = light.root / "lucid"
+    wrapper.write_text('#!/bin/sh\nexec lucid-launch "$@"\n')
+    wrapper.chmod(0o755)
+    shell.type("./lucid up we")
+    shell.press("Tab")
+    shell.shows("./lucid up web")

@@ -128,6 +128,25 @@ def test_ctrl_z_suspends_the_dashboard_alone(lit: LightStack, dashboard: OpenTer
     terminal.shows("left running")
 
 
+def test_a_dashboard_that_was_stopped_by_others_goes_on_and_ends(
+    lit: LightStack, dashboard: OpenTerminal
+) -> None:
+    """SIGSTOP and SIGCONT from outside, before the shell even looks: keys work, `q` ends it, all is sane."""
+    terminal = dashboard()
+    viewer = lit.viewer().pid
+    for _ in range(3):
+        os.kill(viewer, signal.SIGCONT)
+    lit.say("after the signals")
+    terminal.shows("after the signals")
+    terminal.press("?")
+    terminal.shows("restart the selected service")
+    terminal.press("Escape")
+    terminal.shows("> echo", without="restart the selected service")
+    terminal.press("q")
+    terminal.shows("left running", "exit=0.")
+    assert terminal.is_sane()
+
+
 def test_the_end_of_the_stack_is_told_and_its_return_is_shown(
     lit: LightStack, dashboard: OpenTerminal
 ) -> None:

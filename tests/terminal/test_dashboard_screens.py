@@ -7,6 +7,7 @@ import signal
 import pytest
 from rich.cells import cell_len
 
+from tests.launcher.nvml_double import write_module, write_state
 from tests.terminal.conftest import OpenTerminal
 from tests.terminal.light_stack import LightStack
 
@@ -149,6 +150,24 @@ def test_y_copies_the_screen_into_the_terminals_clipboard(lit: LightStack, dashb
     assert "copy me" in terminal.clipboard()
 
 
+def test_each_gpu_has_a_line_until_it_is_hidden(light: LightStack, open_terminal: OpenTerminal) -> None:
+    """Name and memory as the driver tells them (here a stand-in), in the dashboard and in `status`."""
+    write_state(light.root / "nvml.json", {0: (80, 60), 1: (80, 80)})
+    write_module(light.root / "nvml", light.root / "nvml.json")
+    paths = os.pathsep.join([str(light.root / "nvml"), os.getcwd()])
+    light.environ = light.environ | {"PYTHONPATH": paths}
+    light.run("up", "-d", "--wait")
+    terminal = open_terminal(92, 24, PYTHONPATH=paths)
+    terminal.run("lucid-launch dashboard; echo exit=$?.", shows="2/2")
+    text = terminal.shows("GPU 0 H200", "GPU 1 H200")
+    assert "20.0G/80.0G" in next(line for line in text.split("\n") if "GPU 0" in line)
+    terminal.press("g")
+    terminal.shows("> echo", without="GPU 1")
+    terminal.press("q")
+    terminal.shows("exit=0.")
+    assert "GPU 0 H200" in light.run("status").stdout
+
+
 def test_a_resize_storm_ends_in_a_whole_screen(lit: LightStack, dashboard: OpenTerminal) -> None:
     """Through every layout and the smallest windows: no traceback, the names, and the right columns."""
     terminal = dashboard()
@@ -227,6 +246,9 @@ def test_a_stopped_dashboard_slows_no_child(lit: LightStack, dashboard: OpenTerm
     finally:
         os.kill(viewer.pid, signal.SIGCONT)
     terminal.run("fg", shows="the end of the flood")  # the shell took it for a job that was stopped
+    terminal.press("q")
+    terminal.shows("left running")
+    assert terminal.is_sane()
 
 
 def test_a_terminal_that_takes_nothing_slows_no_child(lit: LightStack, dashboard: OpenTerminal) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shlex
 import shutil
@@ -22,11 +23,14 @@ from pathlib import Path
 PATIENCE_S = 30.0
 # A change that comes without output (a resize, the end of a process) is seen after this long at the latest.
 _GLANCE_S = 0.5
+_EXIT = re.compile(r"^exit=(\d+)\.$", re.MULTILINE)
 _LAUNCH = f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m launcher "$@"\n'
+# `window-size manual` is not among them: tmux 3.3 ends when it starts with that.
+_OPTIONS = "set -g default-terminal tmux-256color\nset -g set-clipboard on\n"
 
 
-class Terminal:
-    """A pane of `width` by `height` cells whose shell knows `lucid-launch` and says `% ` when it is free."""
+class Server:
+    """A tmux server of its own with one session: `shell` in one pane, whose output is copied into a FIFO."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], width: int, height: int) -> None:
         self._place = Path(tempfile.mkdtemp(prefix="tmux-"))  # a socket's path must be short
@@ -36,37 +40,61 @@ class Terminal:
         (programs / "lucid-launch").write_text(_LAUNCH)
         (programs / "lucid-launch").chmod(0o755)
         self._environ = {**environ, "PATH": f"{programs}:{environ['PATH']}"}
-        rc = self._place / "rc"
+        rc, options = self._place / "rc", self._place / "options"
         rc.write_text("PS1='% '\n")
+        options.write_text(_OPTIONS)
+        size = ("-x", str(width), "-y", str(height))
+        shell = f"exec bash --rcfile {shlex.quote(str(rc))} -i"
+        self.command("-f", str(options), "new-session", "-d", *size, "-c", str(folder), shell)
+        self._process = os.pidfd_open(int(self.command("display-message", "-p", "#{pid}")))
+        self.command("set", "-g", "window-size", "manual")
+
+    def command(self, *words: str) -> str:
+        """Do what a tmux command says, and return what it prints."""
+        done = subprocess.run(
+            ["tmux", "-u", "-S", str(self._socket), *words],
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == 0, f"tmux {words}: {done.stderr}"
+        return done.stdout
+
+    def copy_output(self) -> int:
+        """Copy what the pane writes from now on; returns the descriptor that it can be read from."""
         fifo = self._place / "output"
         os.mkfifo(fifo)
-        self._output = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        self.written = bytearray()
-        size = ("-x", str(width), "-y", str(height))
-        self._tmux(
-            "-f",
-            os.devnull,
-            "new-session",
-            "-d",
-            *size,
-            "-c",
-            str(folder),
-            f"exec bash --rcfile {shlex.quote(str(rc))} -i",
-        )
-        self._process = os.pidfd_open(int(self.ask("pid")))
-        self._tmux("set", "-g", "window-size", "manual")
-        self._tmux("set", "-g", "default-terminal", "tmux-256color")
-        self._tmux("set", "-g", "set-clipboard", "on")
-        self._tmux("pipe-pane", "-O", f"exec cat >{shlex.quote(str(fifo))}")
+        output = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        self.command("pipe-pane", "-O", f"exec cat >{shlex.quote(str(fifo))}")
+        return output
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal the server."""
+        signal.pidfd_send_signal(self._process, number)
+
+    def close(self) -> None:
+        """End it with all that is in it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+        os.close(self._process)
+        shutil.rmtree(self._place)
+
+
+class Terminal:
+    """A pane of `width` by `height` cells whose shell knows `lucid-launch` and says `% ` when it is free."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], width: int, height: int) -> None:
+        self._server = Server(folder, environ, width, height)
+        self._tmux = self._server.command
+        self._output = self._server.copy_output()
+        self._written = bytearray()
         self.shows("%")
 
     def text(self, *flags: str) -> str:
         """What is on the screen now; with `-e` its styles as escape codes too."""
         return self._tmux("capture-pane", "-p", *flags)
-
-    def lines(self) -> list[str]:
-        """The rows of the screen."""
-        return self.text().split("\n")
 
     def press(self, *keys: str) -> None:
         """Press keys by tmux's names: `q`, `C-c`, `Enter`, `Up`."""
@@ -85,8 +113,10 @@ class Terminal:
     def run_to_end(self, line: str) -> tuple[str, int]:
         """Run a command line until the shell is free again; returns the screen and the exit code."""
         self.run(f"{line}; echo exit=$?.")
-        text = self.until(lambda text: "\nexit=" in text and text.rstrip().endswith("%"), f"{line!r} goes on")
-        return text, int(text.rpartition("\nexit=")[2].partition(".")[0])
+        text = self.until(
+            lambda text: _EXIT.search(text) is not None and text.rstrip().endswith("%"), f"{line!r} goes on"
+        )
+        return text, int(_EXIT.findall(text)[-1])
 
     def shows(self, *wanted: str, without: str | None = None) -> str:
         """Wait until every text of `wanted` is on the screen (and `without` is not); returns the screen."""
@@ -106,13 +136,13 @@ class Terminal:
             left = deadline - time.monotonic()
             assert left > 0, f"{complaint}; the screen is\n{text}"
             if select.select([self._output], [], [], min(left, _GLANCE_S))[0]:
-                self.written += os.read(self._output, 1 << 20)
+                self._written += os.read(self._output, 1 << 20)
 
     def raw(self) -> bytes:
         """Every byte that was written to the terminal since the last call."""
         while select.select([self._output], [], [], 0)[0] and (chunk := os.read(self._output, 1 << 20)):
-            self.written += chunk
-        written, self.written = bytes(self.written), bytearray()
+            self._written += chunk
+        written, self._written = bytes(self._written), bytearray()
         return written
 
     def resize(self, width: int, height: int) -> None:
@@ -125,7 +155,7 @@ class Terminal:
 
     def signal(self, number: signal.Signals) -> None:
         """Signal the terminal itself: stopped it takes no output, ended it is a window that was closed."""
-        signal.pidfd_send_signal(self._process, number)
+        self._server.signal(number)
 
     def clipboard(self) -> str:
         """What was last copied by OSC 52."""
@@ -141,21 +171,6 @@ class Terminal:
         return {"icanon", "echo", "isig", "onlcr"} <= set(settings)
 
     def close(self) -> None:
-        """End the server and everything in the pane."""
-        with contextlib.suppress(ProcessLookupError):
-            self.signal(signal.SIGCONT)
-            self.signal(signal.SIGTERM)
-        os.close(self._process)
+        """Close the window."""
+        self._server.close()
         os.close(self._output)
-        shutil.rmtree(self._place)
-
-    def _tmux(self, *words: str) -> str:
-        done = subprocess.run(
-            ["tmux", "-u", "-S", str(self._socket), *words],
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
-        assert done.returncode == 0, f"tmux {words}: {done.stderr}"
-        return done.stdout
