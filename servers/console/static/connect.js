@@ -16,13 +16,17 @@ export function makeConnect(stack) {
     for (const server of stack.servers) places.set(server, h("div", {}, snippets(server.kind, server.url)));
     byId("addresses").replaceChildren(...stack.servers.map((server) => section(stack, server, places.get(server))));
   });
-  stack.addEventListener("change", ({ detail: server }) => {
-    const place = places.get(server);
-    if (server.kind !== "inference" || server.state !== "ready" || !place || place.dataset.model) return;
-    // Before it is ready nobody can say what its model is called.
-    place.dataset.model = server.stats.model;
-    nameModel(server, place);
-  });
+  const nameModels = () => {
+    if (byId("connect").hidden) return;
+    for (const [server, place] of places) {
+      // Before it is ready nobody can say what its model is called.
+      if (server.kind !== "inference" || server.state !== "ready" || place.dataset.model) continue;
+      place.dataset.model = server.stats.model;
+      nameModel(server, place);
+    }
+  };
+  stack.addEventListener("change", nameModels);
+  return nameModels;
 }
 
 async function nameModel(server, place) {

@@ -20,8 +20,12 @@ makeOverview(byId("cards"), stack);
 makeInference(stack);
 makeMemory(stack);
 makeFrames(stack);
-makeConnect(stack);
-const shown = { activity: makeActivity(stack), logs: makeLines(stack), metrics: makeMetrics(stack) };
+const shown = {
+  activity: makeActivity(stack),
+  connect: makeConnect(stack),
+  logs: makeLines(stack),
+  metrics: makeMetrics(stack),
+};
 makeTabs(byId("tabs"), (name) => shown[name]?.());
 
 stack.addEventListener("change", summarise);
