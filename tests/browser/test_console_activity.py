@@ -55,7 +55,7 @@ async def test_what_takes_long_is_shown_while_it_does(open_page: Opener, tmp_pat
         async with connect(server.ws, proxy=None) as socket:
             await socket.send(json.dumps({"type": "hold"}))
             waiting = page.locator("#in-flight tr")
-            await expect(waiting).to_contain_text(re.compile(r"hold.*memory.*for .* ms.*15 bytes"))
+            await expect(waiting).to_contain_text(re.compile(r"hold.*memory.*for .* m?s.*16 bytes"))
             server.ask({"type": "release"})
             await expect(waiting).to_have_count(0)
         await expect(page.locator("#answered")).to_contain_text(re.compile(r"hold.*✓ ok"))

@@ -1,6 +1,6 @@
 // What the servers answered lately, what they work on now, and what failed; of both, newest first.
 
-import { byId, h, milliseconds } from "/console/dom.js";
+import { byId, duration, h, milliseconds } from "/console/dom.js";
 import { ask } from "/console/health.js";
 import { clock, whileShown } from "/console/watching.js";
 
@@ -42,7 +42,8 @@ function show(told, isFailedOnly) {
 }
 
 function waitingRow({ server, op, age_ms: age, size_bytes: size }) {
-  return h("tr", {}, h("th", { scope: "row" }, op), cells(server.name, `for ${milliseconds(age)}`, `${size} bytes`));
+  const waited = age < 10_000 ? milliseconds(age) : duration(age / 1000);
+  return h("tr", {}, h("th", { scope: "row" }, op), cells(server.name, `for ${waited}`, `${size} bytes`));
 }
 
 function answeredRow({ server, at, op, code, ms }) {
