@@ -55,7 +55,7 @@ def write_table(results: Mapping[str, Any], path: Path) -> None:
         for line in lines
     ]
     machine = ", ".join(f"{key} {value}" for key, value in results["machine"].items())
-    path.write_text("\n".join([machine, "", *text]) + "\n")
+    path.write_text("\n".join([machine, *results.get("notes", ()), "", *text]) + "\n")
 
 
 def broken_bounds(rows: Mapping[str, Mapping[str, Outcome]], ours: str, chosen: Iterable[str]) -> list[str]:
