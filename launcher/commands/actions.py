@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 
 from launcher.commands.following import reach
@@ -56,7 +57,7 @@ async def _act(
             output.note(f"{kind} asked for: {', '.join(services)}")
             return
         await control.request("subscribe", events=True)
-        await reach(control, goal, timeout_s, EventLines(output.note))
+        await reach(control, goal, timeout_s, EventLines(output.note, ascii_only=output.is_ascii(sys.stderr)))
 
 
 def _goal(kind: str, services: Sequence[str], before: Document) -> Goal:

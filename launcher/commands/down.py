@@ -1,6 +1,7 @@
 """`lucid-launch down`: stop everything in reverse order, then the supervisor, and return when all is gone."""
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def take_down(config_path: Path, output: Output, timeout_s: float | None) -> Non
 
 async def _ask(config_path: Path, output: Output, timeout_s: float | None, deadline: float) -> None:
     """Send the command and tell what stops until the supervisor closes the connection."""
-    progress = EventLines(output.note)
+    progress = EventLines(output.note, ascii_only=output.is_ascii(sys.stderr))
     try:
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())), connect(config_path) as control:
             await control.request("subscribe", events=True)

@@ -4,6 +4,7 @@ stack.
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ class Foreground:
 
     async def _print(self) -> None:
         """Print what happens until the supervisor says goodbye."""
-        lines = EventLines(self._output.data)
+        lines = EventLines(self._output.data, ascii_only=self._output.is_ascii(sys.stdout))
         goal = ready_goal(())
         async with connect(self._config_path) as control:
             await control.request("subscribe", events=True)

@@ -1,6 +1,7 @@
 """`lucid-launch scale`."""
 
 import asyncio
+import sys
 from collections.abc import Mapping
 
 import click
@@ -59,4 +60,9 @@ async def _scale(
             output.note(f"{service}: {replicas} {'replica' if replicas == 1 else 'replicas'}{changed}")
         if wait:
             await control.request("subscribe", events=True)
-            await reach(control, ready_goal(list(counts)), timeout_s, EventLines(output.note))
+            await reach(
+                control,
+                ready_goal(list(counts)),
+                timeout_s,
+                EventLines(output.note, ascii_only=output.is_ascii(sys.stderr)),
+            )

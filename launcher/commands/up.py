@@ -79,7 +79,11 @@ def _wait(
     config_path: Path, services: tuple[str, ...], brought: BroughtUp, timeout_s: float | None, output: Output
 ) -> None:
     """Return when all are ready; the way there is told on stderr."""
-    progress = _step_list(output) if output.is_live(sys.stderr) else EventLines(output.note)
+    progress = (
+        _step_list(output)
+        if output.is_live(sys.stderr)
+        else EventLines(output.note, ascii_only=output.is_ascii(sys.stderr))
+    )
     asyncio.run(_reach_ready(config_path, services, brought, timeout_s, progress))
 
 

@@ -1,6 +1,7 @@
 """`lucid-launch wait`: return when services are ready, or stopped."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import click
@@ -49,5 +50,5 @@ async def _wait(
         document = (await control.request("snapshot"))["snapshot"]
         check_services(document, services)
         await control.request("subscribe", events=True)
-        progress = EventLines(invocation.output.note)
+        progress = EventLines(invocation.output.note, ascii_only=invocation.output.is_ascii(sys.stderr))
         await reach(control, goal, timeout_s, progress, end_counts=target == "stopped")
