@@ -82,5 +82,5 @@ class Opener:
         for context, _, _ in self._contexts:
             await context.close()
         for _, watched, is_faultless in self._contexts:
-            assert watched.strangers == []
-            assert not is_faultless or watched.faults == []
+            assert watched.strangers == [], watched.strangers
+            assert not is_faultless or watched.faults == [], watched.faults
