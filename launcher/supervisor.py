@@ -14,10 +14,12 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from launcher.children.handover import receive_handover
 from launcher.errors import LauncherError, SupervisorFailed
+from launcher.running.continuity import FORM
 from launcher.running.inheritance import Inheritance
 from launcher.running.journal import Journal, read_journal
 from launcher.running.ownership import own
@@ -40,6 +42,9 @@ def _run(arguments: argparse.Namespace, words: Sequence[str], report: Report) ->
     paths = create_runtime_dir(arguments.config)
     lock_fd, notes = own(paths, arguments.config, handover)
     journal, note = (Journal(), None) if handover.reason == "start" else read_journal(paths.journal)
+    if journal.state is not None and journal.state.get("form") != FORM:
+        journal = replace(journal, state=None)
+        note = "the journal is of another version of the launcher: every service was started anew"
     notes += [] if note is None else [note]
     inherited = Inheritance(arguments.config, paths, words, channel, handover, lock_fd, journal, notes)
     try:

@@ -9,26 +9,35 @@ is `takeover`.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from launcher.children.exits import LastExit
 from launcher.children.parent import Parent
+from launcher.children.probing import NotifyFacts
 from launcher.children.runtime import ChildRuntime
-from launcher.planning.prepared import child_to_json
+from launcher.children.senses import Told
+from launcher.lifecycle_values import Child
+from launcher.planning.prepared import PreparedChild, Seat, child_to_json
 from launcher.records import to_json
+from launcher.restart_policy import Outcome
 from launcher.running.journal import JournalFile
-from launcher.running.reload import Reconciler
+from launcher.running.reload import Agreed, Reconciler
 from launcher.running.stack import Stack
 
-__all__ = ["OF_CHILDREN", "Continuity"]
+__all__ = ["FORM", "OF_CHILDREN", "Continuity"]
 
 _EVENTS_WRITTEN = 50
 _TOGETHER_S = 0.002
 _SETTINGS_KNOWN = 1000
 OF_CHILDREN = ("listen ", "notify ", "spool ")
 """How the names of what is kept for a child begin."""
+_KINDS = (Agreed, Child, LastExit, NotifyFacts, Outcome, PreparedChild, Seat, Told)
+FORM = f"1 {zlib.crc32(' '.join(field.name for kind in _KINDS for field in fields(kind)).encode())}"
+"""Which state `takeover` can read; the number is raised with a change of a key that is not a field."""
 _NOT_WRITTEN = frozenset({"rules"})
 """Fields of a life that follow from the settings."""
 
@@ -97,6 +106,7 @@ class Continuity:
     def _state(self) -> dict[str, Any]:
         publisher = self._stack.publisher
         return {
+            "form": FORM,
             "agreed": asdict(self._reconciler.agreed),
             "services": {name: self._as_json(service) for name, service in self._stack.services.items()},
             "children": [

@@ -122,7 +122,8 @@ class Commands:
 
     async def _down(self, data: Mapping[str, Any]) -> Payload:
         timeout_s = data.get("timeout_s")
-        if timeout_s is not None and (not isinstance(timeout_s, int | float) or timeout_s < 0):
+        # NaN is no number of seconds either, and no comparison with it is true.
+        if timeout_s is not None and not (type(timeout_s) in (int, float) and timeout_s >= 0):
             raise BadRequest("'timeout_s' must be a number of seconds")
         self._end_within(timeout_s)
         return {"accepted": True}
@@ -143,7 +144,9 @@ def _told(actions: Sequence[Action]) -> list[dict[str, str]]:
 
 
 def _services(data: Mapping[str, Any]) -> list[str]:
-    names = data.get("services") or []
+    names = data.get("services")
+    if names is None:
+        return []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise BadRequest("'services' must be a list of names")
     return list(dict.fromkeys(names))

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from launcher.procfs import read_nonce, scan
+from launcher.running.slots import Slots, read_slots
+from launcher.runtime_dir import runtime_paths
 from tests.integration.supervised_stack import SupervisedStack, hostile, is_alive, wait_gone
 
 pytestmark = pytest.mark.stack
@@ -271,3 +273,24 @@ def test_the_port_stays_held_through_it_all(stack: SupervisedStack) -> None:
             thief.bind(("127.0.0.1", port))
     os.kill(supervisor, signal.SIGCONT)
     stack.wait_state("a", "ready", generation=2)
+
+
+def test_a_journal_of_another_version_is_not_believed(stack: SupervisedStack, tmp_path: Path) -> None:
+    """A supervisor that cannot read what the one before wrote starts every service anew."""
+    stack.write(SERVING + DAEMON)
+    stack.start()
+    before, daemon = stack.wait_state("a", "ready")["pid"], stack.wait_state("d", "ready")["pid"]
+    journal = runtime_paths(tmp_path / "config.yaml").journal
+    supervisor = stack.supervisor_pid
+    os.kill(supervisor, signal.SIGSTOP)
+    text = read_slots(journal)
+    assert text is not None
+    slots = Slots(journal)
+    slots.write(text.replace(b'"form": "1 ', b'"form": "0 '))
+    slots.close()
+    os.kill(supervisor, signal.SIGKILL)
+    wait_gone(before)
+    wait_gone(daemon)
+    after = stack.wait_for("a", lambda child: child["state"] == "ready" and child["pid"] != before)
+    assert after["generation"] == 1
+    assert any("another version" in note for note in stack.ask("snapshot")["snapshot"]["notes"])

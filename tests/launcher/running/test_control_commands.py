@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, cast
@@ -134,11 +135,21 @@ async def test_scale(scene: Scene) -> None:
     assert scene.asked.calls == [("scale", "b", 3)]
 
 
+@pytest.mark.parametrize("services", ["", 0, False, {}, "a", [1]])
+async def test_only_nothing_means_all(scene: Scene, services: object) -> None:
+    """A mistake in the names stops nobody."""
+    with pytest.raises(BadRequest, match="must be a list of names"):
+        await scene.answer("stop", services=services)
+    with pytest.raises(BadRequest, match="must be a list of names"):
+        await scene.answer("restart", services=services)
+    assert scene.asked.calls == []
+
+
 async def test_down_with_and_without_a_limit(scene: Scene) -> None:
     """Seconds, or none."""
     await scene.answer("down")
     await scene.answer("down", timeout_s=2.5)
-    for wrong in (-1, "soon", []):
+    for wrong in (-1, "soon", [], True, math.nan):
         with pytest.raises(BadRequest, match="must be a number of seconds"):
             await scene.answer("down", timeout_s=wrong)
     assert scene.ended == [None, 2.5]
