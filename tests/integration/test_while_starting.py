@@ -165,9 +165,9 @@ def test_a_child_that_blocks_finds_sockets_that_block(stack: SupervisedStack) ->
     """Sockets are shared with the child: nobody makes them non-blocking while it lives, and none stays so."""
     stack.write(serving("while_starting: answer, stop: {grace: 20s}", "50ms", "--slow-stop", "--ready"))
     port = stack.start()["plan"][0]["port"]
-    crash(stack)
+    os.kill(stack.wait_state("a", "ready")["pid"], signal.SIGKILL)
     assert get(port)[0] in (200, 503)
-    stack.wait_state("a", "ready")
+    stack.wait_state("a", "ready", generation=2)
     stack.ask("stop", services=["a"])
     stack.wait_state("a", "stopping")
     status, _, body = get(port)
