@@ -60,7 +60,7 @@ class Deeds:
                 send(pid, _SIGNALS[deed.kind])
 
     def _hit_owner(self, deed: Hit) -> None:
-        owner = self._world.status()["supervisor"]
+        owner = self._world.owner()
         pid = owner["pid" if deed.victim == "supervisor" else "guardian_pid"]
         send(pid, _SIGNALS[deed.kind])
         if deed.kind == "freeze":

@@ -185,12 +185,19 @@ def test_what_a_child_counts_is_what_it_wrote(copies: Copies) -> None:
 
 def test_a_process_that_is_left_is_found(world: World) -> None:
     """A daemon of the stack, in a session of its own, is among its processes."""
-    left = subprocess.Popen(["sleep", "1000"], env=world.stack.environ, start_new_session=True)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    left = subprocess.Popen(["cat"], env=world.stack.environ, start_new_session=True, **pipes)
+    assert left.stdin is not None
+    assert left.stdout is not None
     try:
+        # Its environment is only there once the program itself runs.
+        left.stdin.write(b"here\n")
+        left.stdin.flush()
+        assert left.stdout.readline() == b"here\n"
         assert [process.pid for process in world.stack.processes()] == [left.pid]
     finally:
         left.kill()
-        left.wait()
+        left.communicate()
     assert world.stack.processes() == []
 
 

@@ -159,6 +159,15 @@ class World:
         forgotten = sorted(self.stopped & up)
         return f"stopped by request, but wanted up: {', '.join(forgotten)}" if forgotten else ""
 
+    def owner(self) -> Document:
+        """Supervisor and guardian, both alive: who loses one while the other is away loses both at once."""
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            owner: Document = self.status()["supervisor"]
+            if is_running(owner["pid"]) and is_running(owner["guardian_pid"]):
+                return owner
+        raise AssertionError("guardian and supervisor are not both back")
+
     def births_alive(self) -> set[str]:
         """The births of all children that run now."""
         pids = {process.pid for process in self.stack.processes()}
