@@ -122,7 +122,8 @@ async def test_the_next_supervisor_is_followed(config: Path, control: ControlDou
         control.events += [event(51), event(52)]
         await asyncio.to_thread(control.drop_clients, 1012)
         assert [(await anext(frames))["event"]["revision"] for _ in range(2)] == [51, 52]
-        assert control.commands[-2:] == [("subscribe", {"events": True}), ("events", {"since": 50})]
+        assert await asyncio.to_thread(control.wait_for_command, "events") == {"since": 50}
+        assert control.commands[-2] == ("subscribe", {"events": True})
         assert (await anext(frames))["type"] == "snapshot"
         await asyncio.to_thread(control.emit, event(52))
         await asyncio.to_thread(control.emit, event(53))
