@@ -115,6 +115,7 @@ class Dashboard(App[str]):
         """Take the terminal anew after a SIGSTOP: the shell has used it meanwhile."""
         with self.suspend():
             pass
+        self.notify("the terminal is back", timeout=2)
 
     def on_resize(self, event: Resize) -> None:
         """Rearrange for the new size."""

@@ -17,6 +17,7 @@ from types import FrameType
 __all__ = ["EXIT_BY_SIGNAL", "TerminalSignals"]
 
 EXIT_BY_SIGNAL = 128
+_LOOK_S = 0.25
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,7 +63,24 @@ class TerminalSignals:
             self._has_paused = False
             self._go_on(number, frame)
         else:
-            self._loop.call_soon_threadsafe(self._come_back)
+            self._loop.call_soon_threadsafe(self._wait_for_terminal)
+
+    def _wait_for_terminal(self) -> None:
+        """Come back once the shell gives the terminal: it tells nobody who runs already."""
+        if _is_in_foreground():
+            self._come_back()
+        else:
+            self._loop.call_later(_LOOK_S, self._wait_for_terminal)
+
+
+def _is_in_foreground() -> bool:
+    """Whether the terminal may be taken: who does so in the background is stopped."""
+    if sys.__stderr__ is None:
+        return False
+    try:
+        return os.tcgetpgrp(sys.__stderr__.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def _is_terminal_gone() -> bool:

@@ -137,7 +137,7 @@ def test_a_dashboard_that_was_stopped_by_others_goes_on_and_ends(
     for _ in range(3):
         os.kill(viewer, signal.SIGCONT)
     lit.say("after the signals")
-    terminal.shows("after the signals")
+    terminal.shows("after the signals", "the terminal is back")
     terminal.press("?")
     terminal.shows("restart the selected service")
     terminal.press("Escape")

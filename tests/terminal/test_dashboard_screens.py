@@ -246,6 +246,7 @@ def test_a_stopped_dashboard_slows_no_child(lit: LightStack, dashboard: OpenTerm
     finally:
         os.kill(viewer.pid, signal.SIGCONT)
     terminal.run("fg", shows="the end of the flood")  # the shell took it for a job that was stopped
+    terminal.shows("the terminal is back")
     terminal.press("q")
     terminal.shows("left running")
     assert terminal.is_sane()
