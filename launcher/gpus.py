@@ -18,6 +18,7 @@ from launcher.procfs import read_stat
 __all__ = ["GpuFacts", "GpuHolder", "GpuReader", "GpuReport", "NvmlReader", "read_gpus"]
 
 _WORD_BITS = 64
+_CORE_SENSOR = 0  # NVML_TEMPERATURE_GPU
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ def _facts(
         parent=parent,
         cpus=_near_cpus(nvml, handle),
         utilization_percent=_utilization(nvml, handle),
+        temperature_c=_or_default(nvml, None, nvml.nvmlDeviceGetTemperature, handle, _CORE_SENSOR),
+        power_w=_power(nvml, handle),
     )
 
 
@@ -163,6 +166,12 @@ def _near_cpus(nvml: Any, handle: Any) -> tuple[int, ...]:
 def _utilization(nvml: Any, handle: Any) -> int | None:
     rates = _or_default(nvml, None, nvml.nvmlDeviceGetUtilizationRates, handle)
     return None if rates is None else int(rates.gpu)
+
+
+def _power(nvml: Any, handle: Any) -> float | None:
+    """Watts; NVML tells milliwatts."""
+    milliwatts = _or_default(nvml, None, nvml.nvmlDeviceGetPowerUsage, handle)
+    return None if milliwatts is None else milliwatts / 1000
 
 
 def _is_split(nvml: Any, handle: Any) -> bool:

@@ -44,7 +44,7 @@ class GpuFacts:
     """One GPU or MIG device. `index` is the PCI order, None for a MIG device, whose GPU is `parent`.
 
     `is_split`: MIG is on, so only the MIG devices of this GPU can be used. `cpus` are the processors of its
-    NUMA node, empty where that is not known; `utilization_percent` is None where the driver does not tell.
+    NUMA node, empty where that is not known; figures are None where the driver does not tell them.
     """
 
     uuid: str
@@ -57,6 +57,8 @@ class GpuFacts:
     parent: str | None = None
     cpus: tuple[int, ...] = ()
     utilization_percent: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
 
     def __str__(self) -> str:
         number = "MIG device" if self.index is None else f"GPU {self.index}"

@@ -95,6 +95,8 @@ class GpuDeviceDocument(TypedDict):
     total_bytes: int | None
     free_bytes: int | None
     utilization_percent: int | None
+    temperature_c: int | None
+    power_w: float | None
     parent: str | None
     children: list[str]
     holders: list[GpuHolderDocument]

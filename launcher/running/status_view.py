@@ -128,6 +128,8 @@ def _view_gpu(gpu: GpuFacts, names: list[str], owners: Mapping[int, str]) -> Gpu
         "total_bytes": gpu.total_bytes,
         "free_bytes": gpu.free_bytes,
         "utilization_percent": gpu.utilization_percent,
+        "temperature_c": gpu.temperature_c,
+        "power_w": gpu.power_w,
         "parent": gpu.parent,
         "children": names,
         "holders": [
@@ -146,6 +148,8 @@ def _view_lost(uuid: str, names: list[str], why: str | None) -> GpuDeviceDocumen
         "total_bytes": None,
         "free_bytes": None,
         "utilization_percent": None,
+        "temperature_c": None,
+        "power_w": None,
         "parent": None,
         "children": names,
         "holders": [],

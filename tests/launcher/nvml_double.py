@@ -105,6 +105,18 @@ class FakeNvml:
         """Half busy."""
         return SimpleNamespace(gpu=50, memory=10)
 
+    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # pynvml's name
+        """Warm; a MIG device cannot tell."""
+        if "." in handle or sensor != 0:
+            raise NotSupported
+        return 54
+
+    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:  # pynvml's name
+        """Milliwatts; a MIG device cannot tell."""
+        if "." in handle:
+            raise NotSupported
+        return 212_400
+
     def nvmlDeviceGetMigMode(self, handle: str) -> tuple[int, int]:  # pynvml's name
         """On, or not known to this card."""
         if not self.mig:

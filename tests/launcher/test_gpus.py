@@ -26,6 +26,7 @@ def test_each_gpu_is_read(count: int) -> None:
         assert held == [(os.getpid(), GIB), (2**22 + 1, None)]
         assert (gpu.holders[0].name is None, gpu.holders[1].name) == (False, None)
         assert (gpu.cpus, gpu.utilization_percent) == ((gpu.index,), 50)
+        assert (gpu.temperature_c, gpu.power_w) == (54, 212.4)
 
 
 def test_mig_devices_are_listed_beside_their_gpu() -> None:
