@@ -46,7 +46,7 @@ def fetch_status(config_path: Path, timeout_s: float = ANSWER_TIMEOUT_S) -> Docu
         connection.settimeout(timeout_s)
         try:
             connection.connect(str(control_path(config_path)))
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             raise NotRunning(str(config_path)) from None
         try:
             connection.sendall(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -191,7 +191,7 @@ async def _open(config_path: Path) -> "ClientConnection":
     )
     try:
         return await opening
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         raise NotRunning(str(config_path)) from None
     except (OSError, TimeoutError, WebSocketException) as error:
         raise SupervisorFailed(f"the supervisor's control socket does not answer: {error}") from error

@@ -106,7 +106,7 @@ def read_owner_pid(paths: RuntimePaths) -> int | None:
     """Return the pid written by the process that holds the lock, or None when nobody holds it."""
     try:
         descriptor = os.open(paths.lock, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     with os.fdopen(descriptor) as file:
         try:

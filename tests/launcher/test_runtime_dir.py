@@ -50,6 +50,14 @@ def test_linked_folder_is_refused(config: Path) -> None:
         create_runtime_dir(config)
 
 
+def test_a_file_in_the_place_of_the_folder(config: Path) -> None:
+    """Nothing runs there, which is no reason to fail; what wants to run there is told what to remove."""
+    (config.parent / "lucid-launch").touch()
+    assert read_owner_pid(runtime_paths(config)) is None
+    with pytest.raises(SupervisorFailed, match="File exists"):
+        create_runtime_dir(config)
+
+
 def test_long_session_folder_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime directory too long for a socket address is not used."""
     deep = tmp_path / ("x" * 120)
