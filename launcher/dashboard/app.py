@@ -40,6 +40,8 @@ GPU_WIDTH, GPU_HEIGHT = 60, 20
 # Rows of the log that the solo view leaves, and the table.
 LEAST_LOG_HEIGHT = 6
 EVENTS_KEPT = 1000
+_OUR_SCREEN = "\x1b[?1049h\x1b[?25l\x1b[?1004h\x1b[?2004h"
+"""The second screen, no cursor, news of the focus and marks around what is pasted: a shell undoes them."""
 
 
 class Dashboard(App[str]):
@@ -112,10 +114,11 @@ class Dashboard(App[str]):
         self.exit(DETACH, return_code=EXIT_BY_SIGNAL + number)
 
     def _come_back(self) -> None:
-        """Take the terminal anew after a SIGSTOP: the shell has used it meanwhile."""
-        with self.suspend():
-            pass
-        self.notify("the terminal is back", timeout=2)
+        """Draw all anew after a SIGSTOP: the shell has used the terminal meanwhile."""
+        if self._driver is not None:
+            self._driver.write(_OUR_SCREEN)
+        self.refresh(layout=True)
+        self.notify("the terminal is back", timeout=5)
 
     def on_resize(self, event: Resize) -> None:
         """Rearrange for the new size."""

@@ -13,6 +13,7 @@ import sys
 import termios
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 __all__ = ["EXIT_BY_SIGNAL", "TerminalSignals"]
 
@@ -32,12 +33,13 @@ class TerminalSignals:
         self._end = end
         self._come_back = come_back
         self._loop = asyncio.get_running_loop()
-        self._has_paused = False
+        self._has_paused = self._is_waiting = self._is_closed = False
         # Not the loop's own handlers: they never run while the loop waits for a terminal that has gone.
         self._before = {number: signal.signal(number, self._on_ending) for number in _ENDING}
         pause, go_on = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
         if callable(pause) and callable(go_on):  # without a terminal the library leaves them alone
             self._pause, self._go_on = pause, go_on
+            self._mode = _read_mode()
             signal.signal(signal.SIGTSTP, self._on_pause)
             signal.signal(signal.SIGCONT, self._on_continued)
             # The library's own would take the terminal again after the screen has gone.
@@ -45,6 +47,7 @@ class TerminalSignals:
 
     def close(self) -> None:
         """Have the signals mean what they meant before the screen."""
+        self._is_closed = True
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -62,15 +65,31 @@ class TerminalSignals:
         if self._has_paused:
             self._has_paused = False
             self._go_on(number, frame)
-        else:
+        elif not self._is_waiting:
+            self._is_waiting = True
             self._loop.call_soon_threadsafe(self._wait_for_terminal)
 
     def _wait_for_terminal(self) -> None:
         """Come back once the shell gives the terminal: it tells nobody who runs already."""
+        if self._is_closed:
+            return
         if _is_in_foreground():
+            self._is_waiting = False
+            if self._mode is not None and sys.__stdin__ is not None:
+                # Not by the library, which would first wait for its reader to end: that one may be in the
+                # middle of a line, as the shell's mode made it read lines, until somebody presses a key.
+                termios.tcsetattr(sys.__stdin__, termios.TCSANOW, self._mode)
             self._come_back()
         else:
             self._loop.call_later(_LOOK_S, self._wait_for_terminal)
+
+
+def _read_mode() -> list[Any] | None:
+    """The mode in which the screen library has the terminal."""
+    try:
+        return None if sys.__stdin__ is None else termios.tcgetattr(sys.__stdin__)
+    except (termios.error, ValueError):
+        return None
 
 
 def _is_in_foreground() -> bool:

@@ -125,7 +125,7 @@ def test_a_shortage_passes(ends: Ends, monkeypatch: pytest.MonkeyPatch, number: 
 def test_any_other_failure_is_a_mistake_of_ours(ends: Ends) -> None:
     """A descriptor that is not open must not pass for a supervisor that is gone."""
     with pytest.raises(OSError, match="Bad file descriptor"):
-        ends.channel.tell({}, [10_000])
+        ends.channel.tell({}, [2**30])
 
 
 def test_words_are_received_one_at_a_time(ends: Ends) -> None:
