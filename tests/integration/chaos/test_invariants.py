@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
 
 from tests.integration.chaos.evidence import (
     doubles,
@@ -23,7 +22,6 @@ from tests.integration.chaos.evidence import (
     torn_lines,
     written_lines,
 )
-from tests.integration.chaos.operations import Schedule, read_schedule, schedules, write_schedule
 from tests.integration.chaos.watchers import Client, StatusReader
 from tests.integration.chaos.world import CHILD, World, is_running
 
@@ -286,18 +284,3 @@ def test_a_frozen_process_does_not_run() -> None:
     finally:
         frozen.kill()
         frozen.wait()
-
-
-@given(schedules(1, 5))
-def test_a_schedule_comes_back_from_its_text(schedule: Schedule) -> None:
-    """What is printed of a failed run repeats it."""
-    assert read_schedule(write_schedule(schedule)) == schedule
-
-
-@pytest.mark.parametrize(
-    "text", ["7", '[{"deeds": 1}]', '[{"deeds": [{"kind": 1, "x": 2}], "pause_ms": 0}]', "x"]
-)
-def test_nonsense_is_no_schedule(text: str) -> None:
-    """A text that is no schedule is refused."""
-    with pytest.raises(ValueError, match=r"not a schedule|Expecting"):
-        read_schedule(text)
