@@ -25,6 +25,8 @@ CHUNK_ROWS: Final = 64
 """Rows that share one bound, and of which only the best score is looked at before the threshold is known."""
 PIECE_VALUES: Final = 1 << 15
 """Values encoded at once: they stay in the processor's cache, and torch wakes no other threads for them."""
+TILE_ROWS: Final = 1 << 14
+"""Rows that are packed together once they are full; fewer take longer for a lone query, more are packed late."""
 FEWEST_QUERIES: Final = 4
 """The packed kernel takes less time for so many queries than for fewer."""
 UNIT_ROUNDOFF: Final = 2.0**-24
@@ -56,10 +58,11 @@ class Codes(Protocol):
     def write(self, start: int, units: torch.Tensor) -> None:
         """Encode unit vectors float32 (n, d) as the rows from `start` on."""
 
-    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
-        """Return `relevance` times every similarity, plus `bias` (n,), for the first n rows.
+    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Return `relevance` times every similarity, plus `bias` (n,), for n rows from the row `first` on.
 
-        The result is (m, n rounded up to whole chunks), minus infinity beyond n.
+        The result is (m, n rounded up to whole chunks), minus infinity beyond n. `first` is a multiple of
+        TILE_ROWS; on a CPU the rows lie within one tile.
         """
 
 
@@ -156,14 +159,15 @@ class Int8Coding:
 
 
 class _Int8Codes:
-    """One block: plain integers while it grows, packed for the fast kernel once it is full."""
+    """One block in tiles of TILE_ROWS: plain integers while one grows, packed for the fast kernel once full."""
 
     def __init__(
         self, torch: Any, rows: int, dimensions: int, *, parts: Mapping[str, torch.Tensor] | None = None
     ) -> None:
         self._torch = torch
-        self._packed: torch.Tensor | None = None
-        self._no_shift = torch.zeros(rows, dtype=torch.int32)
+        self._tile = min(rows, TILE_ROWS)
+        self._packed: list[torch.Tensor | None] = [None] * -(-rows // self._tile)
+        self._no_shift = torch.zeros(self._tile, dtype=torch.int32)
         if parts is None:
             parts = {
                 "codes": torch.empty(rows, dimensions, dtype=torch.int8),
@@ -182,14 +186,22 @@ class _Int8Codes:
 
     def pack(self) -> None:
         """Change to the fast kernel's form; every row must be written."""
-        self._packed = self._torch.ops.onednn.qlinear_prepack(self._plain, None)
-        self._plain = None  # last: a reader that finds it gone finds the packed codes
+        self._pack_tiles(len(self._steps))
+
+    def _pack_tiles(self, written: int) -> None:
+        """Pack the tiles that are full with so many rows of the block written."""
+        for tile in range(len(self._packed)):
+            end = min((tile + 1) * self._tile, len(self._steps))
+            if self._packed[tile] is None and end <= written:
+                plain = self._plain[tile * self._tile : end]
+                self._packed[tile] = self._torch.ops.onednn.qlinear_prepack(plain, None)
+        if self._packed[-1] is not None:
+            self._plain = None  # last: a reader that finds it gone finds the packed codes
 
     def write(self, start: int, units: torch.Tensor) -> None:
-        """Encode these rows; the last row of the block packs it."""
+        """Encode these rows; the last row of a tile packs it."""
         self.fill(start, units)
-        if start + len(units) == len(self._steps):
-            self.pack()
+        self._pack_tiles(start + len(units))
 
     def fill(self, start: int, units: torch.Tensor) -> None:
         """Encode these rows."""
@@ -212,25 +224,28 @@ class _Int8Codes:
         remainders = np.sqrt(np.einsum("ij,ij->i", codes, codes))
         np.maximum.at(self.remainders.numpy(), np.arange(start, place.stop) // CHUNK_ROWS, remainders)
 
-    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
-        """Return the scores of the first len(bias) rows."""
+    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Return the scores of len(bias) rows of one tile, the first of which is `first`."""
         scale = queries.step * relevance
         bias = _padded(self._torch, bias)
-        rows = len(bias)
+        place = slice(first, first + len(bias))
         plain = self._plain
-        if plain is not None:
+        packed = self._packed[first // self._tile]
+        if packed is None:
             # Rows beyond those written have the step 0 and the bias -inf, whatever their codes are.
-            products = self._torch._int_mm(queries.codes, plain[:rows].T).to(self._torch.float32)
-            plainly: torch.Tensor = products.mul_(self._steps[:rows] * scale).add_(bias)
+            products = self._torch._int_mm(queries.codes, plain[place].T).to(self._torch.float32)
+            plainly: torch.Tensor = products.mul_(self._steps[place] * scale).add_(bias)
             return plainly
         codes = queries.codes.to(self._torch.int16) + 128
         if len(codes) < FEWEST_QUERIES:
             codes = self._torch.nn.functional.pad(codes, (0, 0, 0, FEWEST_QUERIES - len(codes)))
-        bias = self._torch.sub(bias, self._shifts[:rows], alpha=scale)
-        if rows < len(self._steps):
-            bias = self._torch.nn.functional.pad(bias, (0, len(self._steps) - rows))
+        rows = len(bias)
+        bias = self._torch.sub(bias, self._shifts[place], alpha=scale)
+        steps = self._steps[first : first + self._tile]
+        if rows < len(steps):
+            bias = self._torch.nn.functional.pad(bias, (0, len(steps) - rows))
         found: torch.Tensor = self._torch.ops.onednn.qlinear_pointwise(
-            codes.to(self._torch.uint8), scale, 0, self._packed, self._steps, self._no_shift, bias,
+            codes.to(self._torch.uint8), scale, 0, packed, steps, self._no_shift[: len(steps)], bias,
             1.0, 0, self._torch.float32, "none", [], "",
         )  # fmt: skip
         return found[: len(queries.codes), :rows]
@@ -277,9 +292,9 @@ class _Float32Codes:
     def write(self, start: int, units: torch.Tensor) -> None:
         """Nothing is encoded."""
 
-    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor) -> torch.Tensor:
-        """Return the scores of the first len(bias) rows."""
-        vectors = self._vectors[: len(bias)]
+    def scores(self, queries: Queries, relevance: float, bias: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Return the scores of len(bias) rows, the first of which is `first`."""
+        vectors = self._vectors[first : first + len(bias)]
         found = self._torch.addmm(bias, queries.units, vectors.T, alpha=relevance)
         return _padded(self._torch, found)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from servers.memory.codes import CHUNK_ROWS, Coding, Queries
+from servers.memory.codes import CHUNK_ROWS, TILE_ROWS, Coding, Queries
 from servers.memory.columns import Block, View
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ CHUNKS_PER_WANTED: Final = 4
 ROUNDING: Final = 1.001
 """Widens the measured remainders by more than the rounding error of measuring them, up to 8192 dimensions."""
 HELD_SCORES: Final = 1 << 20
-"""Scores of one span of blocks, unless one block has more: 4 MiB stay in the processor's cache."""
+"""Scores of one span, unless one piece has more: 4 MiB stay in the processor's cache."""
 SPANS_PER_THREAD: Final = 4
 """A thread that is held up leaves its share to the others, in pieces of this size."""
 
@@ -63,6 +63,23 @@ class Candidates:
     owners: Rows
     rows: Rows
     upper: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The rows of a block from `first` to `last` (of the block), which lie in one tile on a CPU."""
+
+    block: Block
+    first: int
+    last: int
+
+    @property
+    def start(self) -> int:
+        """The row of the view where it begins."""
+        return self.block.start + self.first
+
+
+_Span = tuple[_Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +142,23 @@ class FirstPass:
         by_chunk = view.rows >= CHUNK_ROWS * CHUNKS_PER_WANTED * ask.wanted
         return _Pass(ask, queries, errors, by_chunk)
 
-    def _spans(self, view: View, queries: int) -> list[tuple[Block, ...]]:
-        blocks = _blocks(view)
+    def _spans(self, view: View, queries: int) -> list[_Span]:
+        pieces = self._pieces(view)
         fair = view.rows // (SPANS_PER_THREAD * max(1, self._threads))
-        count = max(1, min(HELD_SCORES // queries, fair) // len(blocks[0].vectors))
-        return [blocks[start : start + count] for start in range(0, len(blocks), count)]
+        count = max(1, min(HELD_SCORES // queries, fair) // (pieces[0].last - pieces[0].first))
+        return [tuple(pieces[start : start + count]) for start in range(0, len(pieces), count)]
 
-    def _scan(self, work: _Pass, spans: deque[tuple[Block, ...]]) -> list[tuple[torch.Tensor, ...]]:
+    def _pieces(self, view: View) -> list[_Piece]:
+        """All rows of the view, a tile at a time; a GPU takes a block at once."""
+        size = len(view.blocks[0].vectors)
+        step = min(size, TILE_ROWS) if self._threads else size
+        return [
+            _Piece(block, first, min(first + step, size, view.rows - block.start))
+            for block in _blocks(view)
+            for first in range(0, min(size, view.rows - block.start), step)
+        ]
+
+    def _scan(self, work: _Pass, spans: deque[_Span]) -> list[tuple[torch.Tensor, ...]]:
         """Take spans until none is left; what is found of each: query, row, score and error, one by one."""
         ask = work.ask
         best = self._torch.full((len(ask.units), ask.wanted), -math.inf, device=ask.units.device)
@@ -146,10 +173,10 @@ class FirstPass:
         return found
 
     def _scan_span(
-        self, work: _Pass, span: tuple[Block, ...], best: torch.Tensor
+        self, work: _Pass, span: _Span, best: torch.Tensor
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """The highest lower bounds so far, and what of this span reaches them."""
-        parts = [self._scores(work, block) for block in span]
+        parts = [self._scores(work, piece) for piece in span]
         scores = self._torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
         highest = scores.amax(dim=2)
         first = span[0].start // CHUNK_ROWS
@@ -163,10 +190,11 @@ class FirstPass:
         rows = chunk[hit] * CHUNK_ROWS + place + span[0].start
         return best, (query[hit], rows, inside[hit, place], bound[hit])
 
-    def _scores(self, work: _Pass, block: Block) -> torch.Tensor:
-        """The scores of a block by chunks (m, chunks, CHUNK_ROWS), -inf where it has no row."""
-        bias = work.ask.bias[block.start : block.start + len(block.vectors)]
-        scores = block.codes.scores(work.queries, work.ask.relevance, bias)
+    def _scores(self, work: _Pass, piece: _Piece) -> torch.Tensor:
+        """The scores of a piece by chunks (m, chunks, CHUNK_ROWS), -inf where it has no row."""
+        ask = work.ask
+        bias = ask.bias[piece.start : piece.block.start + piece.last]
+        scores = piece.block.codes.scores(work.queries, ask.relevance, bias, piece.first)
         return scores.view(len(scores), -1, CHUNK_ROWS)
 
 
