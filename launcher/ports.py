@@ -6,7 +6,7 @@ have), what counts as a fallback, and what a strict plan refuses. Whether a port
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.configuration.models import AutoPort, FixedPort, Port, PortRange
 from launcher.errors import Holder
@@ -19,13 +19,17 @@ __all__ = [
     "PortRequest",
     "PortShortage",
     "Taken",
+    "fits",
     "plan_ports",
 ]
 
 
 @dataclass(frozen=True)
 class PortRequest:
-    """What one child asks for; `held` is the port that it has already, from an earlier plan."""
+    """What one child asks for, or a service for all its replicas together (they share one port then).
+
+    `held` is the port that it has already, from an earlier plan.
+    """
 
     child: str
     service: str
@@ -82,9 +86,11 @@ Claim = Callable[[str, int], "int | Taken"]
 def plan_ports(requests: Sequence[PortRequest], claim: Claim, *, strict: bool = False) -> PortPlan:
     """Claim a port for each request; every conflict is found, not only the first.
 
-    A port that a child holds already is kept when its request still allows it. `strict` refuses fallbacks:
-    a range then means its first port, or for the n-th replica the n-th.
+    A port that a child holds already is kept when its request still allows it; of replicas that hold one
+    together, the first keeps it. `strict` refuses fallbacks: a range then means its first port, or for the
+    n-th replica the n-th.
     """
+    requests = _parted(requests)
     settled: dict[str, PortAssignment | PortShortage] = {}
     used: set[int] = {request.held for request in requests if _keeps(request) and request.held is not None}
     for request in sorted(requests, key=_urgency):
@@ -105,14 +111,32 @@ def _urgency(request: PortRequest) -> tuple[int, int]:
     return (choice, request.replica)
 
 
-def _keeps(request: PortRequest) -> bool:
-    match request.port:
-        case FixedPort(number):
-            return request.held == number
+def _parted(requests: Sequence[PortRequest]) -> list[PortRequest]:
+    """Replicas that have shared a port so far and are to have one each: all but the first must find one."""
+    seen: set[tuple[str, int]] = set()
+    parted = []
+    for request in requests:
+        held = request.held
+        is_taken = held is not None and (request.service, held) in seen
+        parted.append(replace(request, held=None) if is_taken else request)
+        if held is not None:
+            seen.add((request.service, held))
+    return parted
+
+
+def fits(port: Port, number: int) -> bool:
+    """Whether `number` is a port that `port` allows."""
+    match port:
+        case FixedPort(only):
+            return number == only
         case PortRange(first, last):
-            return request.held is not None and first <= request.held <= last
+            return first <= number <= last
         case AutoPort():
-            return request.held is not None
+            return True
+
+
+def _keeps(request: PortRequest) -> bool:
+    return request.held is not None and fits(request.port, request.held)
 
 
 def _settle(

@@ -60,9 +60,13 @@ class ExitDocument(TypedDict):
 
 
 class HealthDocument(TypedDict):
-    """What the probe last saw; `stats` is the child's own payload."""
+    """What the probe last saw; `stats` is the child's own payload.
+
+    `address` is where it is asked, an addition to the contract: of a child that shares its port its own.
+    """
 
     probe: str | None
+    address: str | None
     ok: bool | None
     age_s: float | None
     latency_ms: float | None

@@ -87,6 +87,7 @@ class Supervisor:
             oom=OomCounter.of_this_process(),
             diagnostician=Diagnostician(self._parent, self._logs),
             gpus=self._gpus,
+            siblings=lambda service: self._stack.of(service).values(),
         )
         ask = partial(ask_planner, self._parent)
         self._metrics = StackMetrics(self._stack)

@@ -20,6 +20,7 @@ __all__ = ["Listeners", "bind", "describe_holder", "inherit"]
 
 FIRST_FD = 3
 BACKLOG = 1024
+PRIVATE_SUFFIX = ".private"
 _EPHEMERAL_TRIES = 16
 
 Address = tuple[socket.AddressFamily, str]
@@ -27,10 +28,15 @@ Address = tuple[socket.AddressFamily, str]
 
 @dataclass(frozen=True)
 class Listeners:
-    """Bound, listening, non-blocking sockets of one port; `note` says so when it is not the first choice."""
+    """Bound, listening, non-blocking sockets of one port; `note` says so when it is not the first choice.
+
+    `private` is where this process is asked alone; the `sockets` are then shared with other processes, each
+    of which accepts on them.
+    """
 
     sockets: tuple[socket.socket, ...]
     note: str | None = None
+    private: tuple[socket.socket, ...] = ()
 
     @property
     def port(self) -> int:
@@ -49,23 +55,29 @@ class Listeners:
 
     def close(self) -> None:
         """Closes this process's copies; the launcher's stay open."""
-        for sock in self.sockets:
+        for sock in (*self.sockets, *self.private):
             sock.close()
 
 
 def inherit(environ: MutableMapping[str, str], pid: int, first_fd: int = FIRST_FD) -> Listeners | None:
     """The sockets handed over from fd 3 on (sd_listen_fds(3)), or None when none were.
 
-    LISTEN_PID is honoured when set.  The variables are removed, so that no child of ours takes them as
-    meant for it.  Raises BadSettings when a descriptor is not a listening TCP socket.
+    LISTEN_PID is honoured when set.  A socket whose name in LISTEN_FDNAMES ends in `.private` is this
+    process's alone.  The variables are removed, so that no child of ours takes them as meant for it.  Raises
+    BadSettings when a descriptor is not a listening TCP socket, or none is for clients.
     """
     count, owner = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
-    environ.pop("LISTEN_FDNAMES", None)
+    names = environ.pop("LISTEN_FDNAMES", "").split(":")
     if not count or (owner and owner != str(pid)):
         return None
     if not count.isdigit() or not 0 < int(count) <= 64:
         raise BadSettings(f"LISTEN_FDS={count!r} is not a number from 1 to 64", where="the environment")
-    return Listeners(tuple(_adopt(first_fd + offset) for offset in range(int(count))))
+    private = {place for place, name in enumerate(names) if name.endswith(PRIVATE_SUFFIX)}
+    adopted = [_adopt(first_fd + offset) for offset in range(int(count))]
+    clients = tuple(one for place, one in enumerate(adopted) if place not in private)
+    if not clients:
+        raise BadSettings("no descriptor is for clients", where="LISTEN_FDNAMES")
+    return Listeners(clients, private=tuple(one for place, one in enumerate(adopted) if place in private))
 
 
 def bind(host: str, ports: Iterable[int]) -> Listeners:

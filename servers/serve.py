@@ -30,6 +30,7 @@ from servers.notify import Notifier
 from servers.readiness import Readiness
 from servers.service import Service
 from servers.settings import ServerSettings, is_loopback
+from servers.shared_port import SharedPort, open_shared
 from servers.uvicorn_protocols import Aborting, BoundedHead, ConnectionLedger
 
 __all__ = ["ServerProcess", "access_rules", "run"]
@@ -117,6 +118,7 @@ class ServerProcess:
         self._stop_asked, self._released = asyncio.Event(), asyncio.Event()
         self._has_started = self._is_hurried = False
         self._limit: asyncio.Timeout | None = None
+        self._shared: SharedPort | None = None
 
     async def run(self) -> int:
         """Serves until asked to stop or the service ends by itself; returns the exit code.
@@ -159,7 +161,8 @@ class ServerProcess:
         ledger = server.server_state = ConnectionLedger()
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
-        await server.startup(sockets=list(self._listeners.sockets))
+        await server.startup(sockets=list(self._listeners.private or self._listeners.sockets))
+        self._shared = open_shared(server, self._listeners, readiness)
         if self._listeners.note:
             logger.warning("%s", self._listeners.note)
         logger.info(
@@ -180,6 +183,8 @@ class ServerProcess:
 
     async def _drain(self, server: uvicorn.Server, doors: Doors, ledger: ConnectionLedger) -> None:
         self._service.readiness.drain()
+        if self._shared is not None:
+            self._shared.close()
         for listening in server.servers:
             listening.close()
         doors.drain()

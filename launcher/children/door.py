@@ -23,7 +23,11 @@ _ACCEPTING = frozenset({"starting", "ready", "unhealthy"})
 
 
 class Door:
-    """The listening sockets of one child as its clients find them; lives on the loop's thread."""
+    """The listening sockets of one child as its clients find them; lives on the loop's thread.
+
+    Children that share a port are one behind it: nobody is answered while one of them can accept, and else
+    one door answers for all.
+    """
 
     def __init__(self, child: ChildRuntime) -> None:
         """Nobody is answered before `mind`."""
@@ -33,16 +37,35 @@ class Door:
     def mind(self) -> None:
         """Answer or stop answering, as it is right for the state and the settings that `child` has now."""
         child = self._child
-        # Settings that a supervisor before the key was known has written down do not have it.
-        choice = getattr(child.service, "while_starting", "wait")
-        is_needed = choice == "answer" and child.life.state not in _ACCEPTING and self._is_free()
-        self._stand_in.serve(child.prepared.sockets if is_needed else ())
+        if not child.service.shares_port:
+            self._answer(self.is_answering_due())
+            return
+        # Not among them: one that is on its way out, or about to come.
+        doors = [each.door for each in child.around.siblings(child.service.name)] or [self]
+        is_due = all(door.is_answering_due() for door in {self, *doors})
+        for door in {self, *doors}:
+            door._answer(is_due and door is doors[0])
+
+    def is_answering_due(self) -> bool:
+        """Whether the child cannot accept, its settings let its clients be answered, and its sockets too."""
+        child = self._child
+        return child.service.while_starting == "answer" and not self._can_accept() and self._is_free()
+
+    def _answer(self, is_due: bool) -> None:
+        self._stand_in.serve(self._child.prepared.client_sockets if is_due else ())
+
+    def _can_accept(self) -> bool:
+        child = self._child
+        if child.service.shares_port and child.service.server is not None:
+            # A built-in server leaves a shared port to the others until it is ready.
+            return child.life.state in _ACCEPTING - {"starting"}
+        return child.life.state in _ACCEPTING
 
     def _is_free(self) -> bool:
         """Whether we may accept: a process that still lives shares the sockets' flags, and one that expects
         to block must not find that it does not.
         """
-        sockets = self._child.prepared.sockets
+        sockets = self._child.prepared.client_sockets
         return self._child.tree is None or not any(os.get_blocking(held.fileno()) for held in sockets)
 
     def shut(self) -> None:

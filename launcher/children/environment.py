@@ -46,6 +46,7 @@ class ChildFacts:
     cuda_visible_devices: str
     device: str
     peers: Mapping[str, str]
+    private_port: int | None = None
 
 
 def build_environment(service: Service, facts: ChildFacts, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -111,6 +112,8 @@ def _contract_variables(service: Service, facts: ChildFacts) -> dict[str, str]:
     }
     if facts.port is not None:
         variables["PORT"] = str(facts.port)
+    if facts.private_port is not None:
+        variables["LUCID_PRIVATE_PORT"] = str(facts.private_port)
     if facts.socket_names:
         variables["LISTEN_FDS"] = str(len(facts.socket_names))
         variables["LISTEN_FDNAMES"] = ":".join(facts.socket_names)

@@ -1,7 +1,7 @@
 """From settings to a program that can be started: environment, command line, sockets, limits, and its seat.
 
 Decides nothing that `environment` does not, but that inherited sockets are blocking (as systemd hands them
-down); it gathers what they need from one child.
+down) unless siblings accept on them too, and what they are called; it gathers what they need from one child.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ def build_request(
     """Return what starts one generation of a child; raises OSError or ValueError for a bad `env_file`."""
     sockets = prepared.sockets if service.inherit_sockets else ()
     for held in sockets:
-        # As every program expects it of a socket; the generation before, or we, may have changed it.
-        held.setblocking(True)
+        # As every program expects it of a socket; the generation before, or we, may have changed it. But the
+        # flag is one for all copies: a sibling that was first to accept would leave the others blocked.
+        held.setblocking(prepared.private_port is None)
     facts = ChildFacts(
         child=prepared.name,
         generation=generation,
         port=prepared.port,
-        socket_names=tuple(service.name for _ in sockets),
+        socket_names=_socket_names(prepared) if sockets else (),
         notify_address=str(notify_address),
         cuda_visible_devices=prepared.gpu.cuda_visible_devices,
         device=prepared.gpu.device,
         peers=around.peers(),
+        private_port=prepared.private_port if sockets else None,
     )
     environ = build_environment(service, facts, os.environ)
     return SpawnRequest(
@@ -53,3 +55,10 @@ def build_request(
             signal.Signals[f"SIG{service.stop.signal}"], service.stop.grace_s, around.rank(service.name)
         ),
     )
+
+
+def _socket_names(prepared: PreparedChild) -> tuple[str, ...]:
+    """The service's name for each socket of its clients; no service has a dot in its name."""
+    name = prepared.service.name
+    private = () if prepared.private_port is None else (f"{name}.private",)
+    return (*(name for _ in prepared.client_sockets), *private)

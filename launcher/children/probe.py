@@ -1,6 +1,7 @@
 """Which probe a child gets, from its `health` settings.
 
-Decides the address that is asked (loopback when the service listens everywhere) and the headers that open the
+Decides the address that is asked (loopback when the service listens everywhere, the child's own when it
+shares its port) and the headers that open the
 doors of a built-in server with a token. Does not know rhythm, thresholds or states.
 """
 
@@ -14,6 +15,7 @@ from launcher.children.environment import fill_in
 from launcher.children.exec_probe import ExecProbe
 from launcher.children.parent import Parent
 from launcher.children.probing import NotifyFacts, NotifyProbe
+from launcher.planning.prepared import PRIVATE_HOST
 from launcher.probes import Endpoint, HttpProbe, Probe, TcpProbe, WebSocketProbe
 from launcher.spawning import SpawnRequest
 from launcher.tokens import read_token
@@ -21,8 +23,9 @@ from launcher.tokens import read_token
 if TYPE_CHECKING:
     from launcher.configuration.models import Service
 
-__all__ = ["build_probe", "probe_kind", "probe_limit_s"]
+__all__ = ["build_probe", "probe_kind", "probe_limit_s", "probe_place"]
 
+_ASKED_BY_ADDRESS = frozenset({"websocket", "http", "tcp"})
 _EVERYWHERE = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "::1"}
 
 
@@ -31,10 +34,26 @@ def probe_kind(service: Service) -> str | None:
     return service.health.kind or (None if service.server is None else "websocket")
 
 
+def probe_place(service: Service, port: int | None, private_port: int | None) -> tuple[str, int] | None:
+    """Return host and port at which a child is asked: its private one where it has one.
+
+    None when nobody connects to it: another kind of probe, or no port.
+    """
+    if probe_kind(service) not in _ASKED_BY_ADDRESS or port is None:
+        return None
+    if private_port is not None:
+        return PRIVATE_HOST, private_port
+    return _EVERYWHERE.get(service.host, service.host), port
+
+
 def build_probe(
-    service: Service, port: int | None, environ: Mapping[str, str], facts: NotifyFacts, parent: Parent
+    service: Service,
+    place: tuple[str, int] | None,
+    environ: Mapping[str, str],
+    facts: NotifyFacts,
+    parent: Parent,
 ) -> Probe:
-    """Return the probe of one generation; `environ` is the child's own.
+    """Return the probe of one generation; `place` is of `probe_place`, `environ` is the child's own.
 
     Raises LookupError when the probe needs a port and the service has none, OSError or UnicodeError for a
     token that cannot be read.
@@ -46,9 +65,9 @@ def build_probe(
     if kind == "exec":
         request = SpawnRequest(fill_in(health.exec or (), environ), environ, service.cwd, user=service.user)
         return ExecProbe(parent, request)
-    if port is None:
+    if place is None:
         raise LookupError(f"the {kind} probe needs a port, and the service has none")
-    endpoint = Endpoint(_EVERYWHERE.get(service.host, service.host), port, _headers(service))
+    endpoint = Endpoint(*place, _headers(service))
     if kind == "http":
         return HttpProbe(endpoint, health.http or "/")
     if kind == "tcp":

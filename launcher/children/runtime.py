@@ -25,7 +25,7 @@ from launcher.children.launching import build_request
 from launcher.children.life_timer import LifeTimer
 from launcher.children.parent import Born
 from launcher.children.patience import starved_s
-from launcher.children.probe import build_probe, probe_limit_s
+from launcher.children.probe import build_probe, probe_limit_s, probe_place
 from launcher.children.senses import Senses
 from launcher.children.surroundings import Surroundings
 from launcher.children.usage import Usage
@@ -95,6 +95,11 @@ class ChildRuntime:
     def name(self) -> str:
         """The child's name (`inference.0`)."""
         return str(self.prepared.name)
+
+    @property
+    def probed_at(self) -> tuple[str, int] | None:
+        """Host and port at which it is asked how it is; None when nobody connects to it for that."""
+        return probe_place(self.service, self.prepared.port, self.prepared.private_port)
 
     def perform(self, effect: Effect) -> None:
         """Do what the lifecycle asks for; never waits."""
@@ -252,9 +257,9 @@ class ChildRuntime:
             self.notify.session = pid
 
     def _start_probe(self) -> None:
-        service, port = self.service, self.prepared.port
+        service = self.service
         try:
-            probe = build_probe(service, port, self._environ, self.senses.facts, self.around.parent)
+            probe = build_probe(service, self.probed_at, self._environ, self.senses.facts, self.around.parent)
         except (LookupError, OSError, ValueError) as error:
             self.senses.health.detail = f"cannot be probed: {error}"
             self.log.mark(self.senses.health.detail)

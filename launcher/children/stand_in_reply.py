@@ -79,6 +79,8 @@ def _describe(situation: Situation) -> tuple[str, str, float | None]:
             f"{name} has ended and starts again in {max(0.0, retry_s):.1f} s",
             max(0.0, retry_s),
         )
+    if state == "starting":
+        return "starting", f"{name} is starting", _UNKNOWN_RETRY_S
     if state == "waiting":
         return "starting", f"{name} waits for another service before it starts", _UNKNOWN_RETRY_S
     return "starting", f"{name} is about to start anew", _UNKNOWN_RETRY_S

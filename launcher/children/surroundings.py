@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launcher.children.diagnosing import Diagnostician
 from launcher.children.gpu_watch import GpuWatch
 from launcher.children.oom import OomCounter
 from launcher.children.parent import Parent
 from launcher.lifecycle_values import Event
+
+if TYPE_CHECKING:
+    from launcher.children.runtime import ChildRuntime
 
 __all__ = ["Surroundings"]
 
@@ -31,3 +35,5 @@ class Surroundings:
     oom: OomCounter
     diagnostician: Diagnostician
     gpus: GpuWatch
+    siblings: Callable[[str], Collection[ChildRuntime]] = lambda service: ()
+    """The children of a service that are to stay, for those that share what they listen on."""

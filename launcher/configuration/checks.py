@@ -31,6 +31,7 @@ _ONE_MEMORY = (
     "a memory store has one server, which alone writes to it (SQLite's file and the index beside it cannot "
     "be shared); give a second memory server a store of its own"
 )
+_NEEDS_SOCKET = "needs a socket that the launcher holds; add  inherit_sockets: true  or leave it out"
 _DEFAULT_PORTS = {"memory": parse_port("5000"), "inference": parse_port("5005-5014")}
 
 
@@ -97,24 +98,42 @@ def _check_alone(draft: Draft) -> Iterator[YamlProblem]:
 
 
 def _check_replicas(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
-    for key, text in replica_problems(port_of(keys), keys.gpu, keys.replicas, keys.server):
+    # One that cannot share but says so has a problem of its own, which is told alone.
+    shares = keys.port_mode == "shared" and (_is_held(keys) or _is_own(draft, "port_mode"))
+    for key, text in replica_problems(
+        port_of(keys), keys.gpu, keys.replicas, keys.server, shares_port=shares
+    ):
         yield draft.problem(text, key)
 
 
 def replica_problems(
-    port: Port | None, gpu: Gpu, replicas: int, server: str | None = None
+    port: Port | None, gpu: Gpu, replicas: int, server: str | None = None, *, shares_port: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Why a service cannot have so many replicas: (key, sentence) for each thing in the way."""
+    """Why a service cannot have so many replicas: (key, sentence) for each thing in the way.
+
+    With `shares_port` one port is enough for all of them.
+    """
     if replicas > 1 and server == "memory":
         yield "replicas", _ONE_MEMORY
         return
-    if replicas > 1 and isinstance(port, FixedPort):
-        yield "replicas", f"{replicas} replicas cannot share port {port}; give a range or auto"
-    if isinstance(port, PortRange) and port.last - port.first + 1 < replicas:
-        yield "port", f"has fewer ports than the {replicas} replicas need"
+    if not shares_port:
+        yield from _port_shortage(port, replicas)
     names = gpu.names if isinstance(gpu, NamedGpus) else ()
     if names and len(names) % replicas and replicas % len(names):
         yield "gpu", f"{len(names)} GPUs cannot be dealt evenly to {replicas} replicas"
+
+
+def _port_shortage(port: Port | None, replicas: int) -> Iterator[tuple[str, str]]:
+    if replicas > 1 and isinstance(port, FixedPort):
+        mend = "give a range or auto, or let them share it with  port_mode: shared"
+        yield "replicas", f"{replicas} replicas cannot have port {port} each; {mend}"
+    if isinstance(port, PortRange) and port.last - port.first + 1 < replicas:
+        yield "port", f"has fewer ports than the {replicas} replicas need"
+
+
+def _is_held(keys: ServiceKeys) -> bool:
+    """Whether the launcher listens for the service."""
+    return keys.server is not None if keys.inherit_sockets is None else keys.inherit_sockets
 
 
 def _check_health(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
@@ -146,10 +165,16 @@ def _check_values(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
 
 
 def _check_while_starting(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
-    is_held = keys.server is not None if keys.inherit_sockets is None else keys.inherit_sockets
-    if keys.while_starting == "answer" and not is_held and _is_own(draft, "while_starting"):
-        text = "needs a socket that the launcher holds; add  inherit_sockets: true  or leave it out"
-        yield draft.problem_at_key(text, "while_starting")
+    if keys.while_starting == "answer" and not _is_held(keys) and _is_own(draft, "while_starting"):
+        yield draft.problem_at_key(_NEEDS_SOCKET, "while_starting")
+
+
+def _check_port_mode(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
+    if keys.port_mode == "shared" and _is_own(draft, "port_mode"):
+        if not _is_held(keys):
+            yield draft.problem_at_key(_NEEDS_SOCKET, "port_mode")
+        elif port_of(keys) is None:
+            yield draft.problem_at_key("needs 'port', or there is nothing to share", "port_mode")
 
 
 def _check_backoff(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
@@ -177,11 +202,12 @@ def _is_written(draft: Draft, *location: str) -> bool:
 
 # Each check, and the keys that it must be able to trust.
 _CHECKS: tuple[tuple[Callable[[Draft, ServiceKeys], Iterator[YamlProblem]], frozenset[str]], ...] = (
-    (_check_replicas, frozenset({"port", "server", "replicas", "gpu"})),
+    (_check_replicas, frozenset({"port", "port_mode", "server", "replicas", "gpu", "inherit_sockets"})),
     (_check_health, frozenset({"port", "server", "health"})),
     (_check_canary, frozenset({"server", "health"})),
     (_check_values, frozenset({"command", "options", "vram", "gpu", "inherit_sockets", "port", "server"})),
     (_check_while_starting, frozenset({"server", "inherit_sockets", "while_starting"})),
+    (_check_port_mode, frozenset({"port", "port_mode", "server", "inherit_sockets"})),
     (_check_backoff, frozenset({"restart"})),
     (_check_host, frozenset({"server", "host", "options"})),
 )

@@ -217,12 +217,14 @@ class ServiceKeys(_Model):
 
     server: Literal["memory", "inference"] | None = Field(None, description="A built-in server.")
     command: Argv | None = Field(
-        None,
-        description="Any program with its arguments; ${PORT}, ${HOST} and LUCID_… are filled in per child.",
+        None, description="Any program and its arguments; ${PORT}, ${HOST}, LUCID_… are filled in per child."
     )
     port: PortValue | None = Field(
         None,
         description="A number, a range (the first free one), or auto. Built-in servers: 5000, 5005-5014.",
+    )
+    port_mode: Literal["each", "shared"] = Field(
+        "each", description="Replicas have a port each, or share one, on which whoever is free answers."
     )
     host: str = Field(
         "localhost",
@@ -232,8 +234,7 @@ class ServiceKeys(_Model):
         description="The address to listen on; localhost is both 127.0.0.1 and ::1.",
     )
     inherit_sockets: StrictBool | None = Field(
-        None,
-        description="Whether the launcher listens and hands the socket down. Default: only built-in servers.",
+        None, description="Whether the launcher listens and hands the socket down. Default: built-in servers."
     )
     while_starting: Literal["wait", "answer"] = Field(
         "wait",
@@ -282,6 +283,11 @@ class Service(ServiceKeys):
     name: str
     inherit_sockets: StrictBool = False
     cwd: Path = Path()
+
+    @property
+    def shares_port(self) -> bool:
+        """Whether all its replicas serve one port, whose socket the launcher holds."""
+        return self.port_mode == "shared" and self.inherit_sockets and self.port is not None
 
     @property
     def conditions(self) -> dict[str, Literal["started", "ready"]]:

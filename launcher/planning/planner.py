@@ -90,7 +90,9 @@ def _scaled_alone(request: Message) -> tuple[Config, set[str]]:
     replicas = request["scaled"][running.name]
     problems = [
         locate_problem(config, f"services.{running.name}.{key}", text)
-        for key, text in replica_problems(running.port, running.gpu, replicas, running.server)
+        for key, text in replica_problems(
+            running.port, running.gpu, replicas, running.server, shares_port=running.shares_port
+        )
     ]
     if problems:
         raise ConfigInvalid(problems)

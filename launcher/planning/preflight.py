@@ -109,6 +109,7 @@ def _children(
                 port.is_fallback,
                 _url(service, port.number),
                 placed.assignments.get(name, CPU),
+                port.private,
             )
     return children
 
@@ -127,19 +128,22 @@ def _notes(
     ports: Mapping[str, ChildPort],
     environ: Mapping[str, str],
 ) -> list[str]:
+    # What replicas share is said once.
+    called = {name: c.service.name if c.service.shares_port else name for name, c in children.items()}
     notes = [child.gpu.note for child in children.values() if child.gpu.note is not None]
     notes += [
-        f"{name} listens on port {port.number}, since {port.why_fallback()}; clients that know only the "
-        "first port will not find it (--strict-ports refuses this)"
+        f"{called[name]} listens on port {port.number}, since {port.why_fallback()}; clients that know only "
+        "the first port will not find it (--strict-ports refuses this)"
         for name, port in ports.items()
         if port.is_fallback
     ]
     notes += [
-        f"{name} listens at {children[name].service.host} now, and no more at {' and '.join(port.given_up)}"
+        f"{called[name]} listens at {children[name].service.host} now, "
+        f"and no more at {' and '.join(port.given_up)}"
         for name, port in ports.items()
         if port.given_up
     ]
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and any(isinstance(service.gpu, NamedGpus) for service in services):
         notes.append(f"CUDA_VISIBLE_DEVICES={visible} is set; the GPUs that the file names win over it")
-    return notes
+    return list(dict.fromkeys(notes))

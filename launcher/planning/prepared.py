@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from launcher.configuration.models import Service
     from launcher.placement import Assignment
 
-__all__ = ["PreparedChild", "Seat", "child_from_json", "child_to_json", "visible_gpus"]
+__all__ = ["PRIVATE_HOST", "PreparedChild", "Seat", "child_from_json", "child_to_json", "visible_gpus"]
+
+PRIVATE_HOST = "127.0.0.1"
+"""Where each of several children on a shared port is asked alone."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class PreparedChild:
 
     `sockets` are listening and ours to close; empty for a service that binds by itself. `fallback_port`: a
     range could not give the port that known clients try. `url` is None for a service without a port.
+    `private_port` is where this child alone is asked when it shares `port` with its siblings; its socket is
+    then the last of `sockets`.
     """
 
     name: str
@@ -32,6 +37,12 @@ class PreparedChild:
     fallback_port: bool
     url: str | None
     gpu: Assignment
+    private_port: int | None = None
+
+    @property
+    def client_sockets(self) -> tuple[socket.socket, ...]:
+        """Those that clients connect to: all but the private one."""
+        return self.sockets if self.private_port is None else self.sockets[:-1]
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ def child_to_json(child: PreparedChild) -> dict[str, Any]:
         "fallback_port": child.fallback_port,
         "url": child.url,
         "gpu": to_json(child.gpu),
+        "private_port": child.private_port,
     }
 
 
@@ -75,4 +87,5 @@ def child_from_json(
         document["fallback_port"],
         document["url"],
         from_json(document["gpu"]),
+        document["private_port"],
     )

@@ -110,7 +110,8 @@ def _ports(config: Config, service: Service, own_pids: Collection[int]) -> Itera
 
 
 def _free_ports(service: Service, claims: PortClaims) -> Iterator[Check]:
-    for child, port in claims.ports.items():
+    shown = {service.name if service.shares_port else child: port for child, port in claims.ports.items()}
+    for child, port in shown.items():
         if port.is_fallback:
             detail = f"{child} would listen on {port.number}, since {port.why_fallback()}"
             yield Check(

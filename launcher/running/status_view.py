@@ -206,6 +206,7 @@ def _view_health(child: ChildRuntime, now: float) -> HealthDocument:
     health = child.senses.health
     return {
         "probe": probe_kind(child.service),
+        "address": _address(child.probed_at),
         "ok": health.ok,
         "age_s": None if health.at is None else round(now - health.at, 3),
         "latency_ms": None if health.latency_s is None else round(health.latency_s * 1000, 3),
@@ -213,6 +214,13 @@ def _view_health(child: ChildRuntime, now: float) -> HealthDocument:
         "stats": health.stats,
         "detail": health.detail,
     }
+
+
+def _address(place: tuple[str, int] | None) -> str | None:
+    if place is None:
+        return None
+    host, port = place
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _left_s(due_at: float | None, now: float) -> float | None:

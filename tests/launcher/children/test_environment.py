@@ -104,7 +104,7 @@ def test_thread_count() -> None:
 def test_each_kind_of_health_has_its_probe(health: dict[str, object], kind: type) -> None:
     """The probe is the one that the file asks for; those that connect need a port."""
     asked, no_parent = service(health=health), cast(Parent, None)
-    assert isinstance(build_probe(asked, 8000, {}, NotifyFacts(), no_parent), kind)
+    assert isinstance(build_probe(asked, ("127.0.0.1", 8000), {}, NotifyFacts(), no_parent), kind)
     if kind in (HttpProbe, TcpProbe, WebSocketProbe):
         with pytest.raises(LookupError, match="needs a port"):
             build_probe(asked, None, {}, NotifyFacts(), no_parent)

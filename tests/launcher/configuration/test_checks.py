@@ -25,7 +25,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
     [
         ("server: memory, command: [x]", "there is also 'server'"),
         ("port: 80", "needs 'server' (memory or inference) or 'command'"),
-        ("command: [x], port: 80, replicas: 2", "2 replicas cannot share port 80"),
+        ("command: [x], port: 80, replicas: 2", "let them share it with  port_mode: shared"),
         ("server: memory, replicas: 2", "a memory store has one server"),
         ("server: memory, port: 5000-5004, replicas: 2", "a memory store has one server"),
         ("command: [x], port: 80-81, replicas: 3", "fewer ports than the 3 replicas"),
@@ -37,6 +37,10 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         ("command: [x], inherit_sockets: true", "no socket to hand down"),
         ("command: [x], port: 1, while_starting: answer", "add  inherit_sockets: true"),
         ("server: memory, inherit_sockets: false, while_starting: answer", "add  inherit_sockets: true"),
+        ("command: [x], port: 1, port_mode: shared", "add  inherit_sockets: true"),
+        ("command: [x], port: 80, port_mode: shared, replicas: 2, inherit_sockets: false", "holds"),
+        ("server: memory, port_mode: shared, replicas: 2", "a memory store has one server"),
+        ("server: inference, port_mode: both", "each"),
         ("command: [x], restart: {backoff: {max: 1ms}}", "shorter than the first"),
         ("server: memory, host: 0.0.0.0", "set a token"),
         ("command: [x], depends_on: {a: ready}", "cannot depend on itself"),
@@ -62,6 +66,9 @@ def test_one_service_that_contradicts_itself(tmp_path: Path, keys: str, message:
         "server: memory, host: '::1'",
         "server: memory, while_starting: answer",
         "command: [x], port: 1, inherit_sockets: true, while_starting: answer",
+        "server: inference, port: 80, port_mode: shared, replicas: 9",
+        "server: inference, port: 80-81, port_mode: shared, replicas: 9",
+        "command: [x], port: 80, inherit_sockets: true, port_mode: shared, replicas: 2",
         "command: [x], restart: {backoff: {initial: 1s, max: 1s}}",
     ],
 )
@@ -157,3 +164,16 @@ def test_defaults_may_ask_for_answers_where_some_sockets_are_not_held(tmp_path: 
     """`defaults: {while_starting: answer}` holds for those services that it can hold for."""
     services = "services:\n  a: {command: [x], port: 1}\n  b: {server: memory}\n"
     assert problems(tmp_path, f"defaults: {{while_starting: answer}}\n{services}") == []
+
+
+def test_a_shared_port_by_default_is_for_those_that_can(tmp_path: Path) -> None:
+    """Under `defaults` it means every service whose socket the launcher holds, and no other."""
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "defaults: {port_mode: shared}\nservices:\n  a: {server: inference, replicas: 2}\n"
+        "  b: {command: [x], port: 7}\n  c: {command: [x]}\n"
+        "  d: {command: [x], inherit_sockets: true, port: 8}\n",
+        encoding="utf-8",
+    )
+    services = load_config(path, {}).services
+    assert {name for name, service in services.items() if service.shares_port} == {"a", "d"}
