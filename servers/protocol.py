@@ -58,6 +58,11 @@ class Envelope:
     data: dict[str, Any]
     echo: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def wants_timing(self) -> bool:
+        """Whether the reply should say where its time went; anything but `true` is an unknown field."""
+        return self.data.get("timing") is True
+
 
 def decode(frame: str | bytes, *, commands: Collection[str] | None = None) -> Envelope:
     """Reads one frame into an envelope.

@@ -6,7 +6,9 @@ run any of them alike.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +16,7 @@ from pydantic import BaseModel
 from starlette.routing import BaseRoute
 
 from servers.readiness import Readiness
+from servers.stages import Stages
 from servers.telemetry import Telemetry
 
 __all__ = ["Command", "RequestContext", "Service"]
@@ -25,11 +28,21 @@ class RequestContext:
 
     `deadline` and `received_at` are instants of `loop.time()`; the deadline comes from `data.timeout_ms`
     and is enforced by the session, a handler only passes it on so that expired work is never computed.
+    `stages` is where it notes what its time went to, whether the client asked for that or not.
     """
 
     connection_id: int
     deadline: float | None
     received_at: float
+    stages: Stages = field(default_factory=Stages)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Notes how long the block takes, awaiting included, as that stage; nothing when it raises."""
+        clock = asyncio.get_running_loop().time
+        began_at = clock()
+        yield
+        self.stages.note(stage, clock() - began_at)
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,9 @@ class Session:
             async with asyncio.timeout_at(context.deadline) as limit, self._running:
                 self._require_time(context)
                 payload = await command.handle(context, request)
+            if envelope.wants_timing:
+                spent = context.stages.document(self._loop.time() - slot.received_at)
+                payload = {**payload, "timing": spent}
             text = encode(success(envelope, payload))
         except RequestError as error:
             return self._refused(slot, error)

@@ -23,6 +23,7 @@ from servers.service import Command
 __all__ = ["commands", "render_asyncapi", "render_page"]
 
 Schema = dict[str, Any]
+STAGES = ("queue", "tokenize", "infer", "embed", "search", "commit", "total")
 SERVERS = {"memory": "localhost:5000", "inference": "localhost:5005"}
 _TEXT: Schema = {"type": "string", "minLength": 1}
 # Fields that are read by hand-written validators, which tell pydantic nothing of what they accept.
@@ -208,7 +209,7 @@ def _operation(server: str, name: str) -> Schema:
 
 
 def _request(command: Command) -> Schema:
-    """The frame of a request; `id` and `timeout_ms` are understood by every command."""
+    """The frame of a request; `id`, `timing` and `timeout_ms` are understood by every command."""
     return {
         "type": "object",
         "required": ["type"],
@@ -216,6 +217,11 @@ def _request(command: Command) -> Schema:
             "type": {"const": command.name},
             "id": {"description": "echoed, as request_id, message_id and client_id are"},
             "timestamp": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+            "timing": {
+                "type": "boolean",
+                "default": False,
+                "description": "whether the reply says where its time went",
+            },
             "data": data_schema(command),
         },
     }
@@ -224,7 +230,17 @@ def _request(command: Command) -> Schema:
 _SUCCESS: Schema = {
     "type": "object",
     "required": ["status", "type"],
-    "properties": {"status": {"const": "success"}, "type": {"type": "string"}},
+    "properties": {
+        "status": {"const": "success"},
+        "type": {"type": "string"},
+        "timing": {
+            "type": "object",
+            "description": "milliseconds by stage (<stage>_ms); only in the reply to a request with `timing: true`",
+            "required": ["total_ms"],
+            "properties": {f"{stage}_ms": {"type": "number", "minimum": 0} for stage in STAGES},
+            "additionalProperties": {"type": "number", "minimum": 0},
+        },
+    },
     "description": "the payload stands at the top level, beside these",
 }
 

@@ -14,9 +14,9 @@ import click
 
 from launcher.commands.arguments import DURATION, complete_services
 from launcher.commands.call_statistics import SCHEMA, Measured, statistics_lines, statistics_report
+from launcher.commands.call_times import ASK, parts_of, split_text
 from launcher.commands.server_connection import (
     REPLY_TIMEOUT_S,
-    Answer,
     Door,
     ServerConnection,
     door_of,
@@ -50,7 +50,7 @@ def command(
     invocation: Invocation, service: str, kind: str, words: tuple[str, ...], raw: bool, timeout: float,
     count: int | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Send one request over the WebSocket and show the reply and the time it took.
+    """Send one request over the WebSocket and show the reply, the time it took, and what that was spent on.
 
     Values are JSON where they can be (count=5, tags=["a"]), text otherwise. A single JSON object, or `-`
     for one
@@ -59,7 +59,7 @@ def command(
     document = fetch_status(invocation.config_path())
     check_services(document, [service])
     door = door_of(invocation, document, service)
-    request = {"type": kind, "data": request_data(words)}
+    request = {"type": kind, "data": request_data(words), **ASK}
     if count is not None:
         return _many(invocation, door, Measured(service, kind, 0.0), request, count, timeout, as_json)
     with open_server(door) as connection:
@@ -67,7 +67,8 @@ def command(
         invocation.output.data(
             reply_text(answer.reply, full=raw, terminal=sys.stdout.isatty() and not as_json)
         )
-        invocation.output.note(time_split(connection.connect_ms, answer))
+        parts = parts_of(answer.reply, answer.took_ms)
+        invocation.output.note(clean(split_text(connection.connect_ms, answer.took_ms, parts)))
     return 0 if answer.reply.get("status") == "success" else 1
 
 
@@ -151,16 +152,3 @@ def _shortened(value: Any) -> Any:
     if len(value) > SHOWN_NUMBERS and all(isinstance(each, int | float) for each in value):
         return [*value[:SHOWN_NUMBERS], f"... {len(value)} numbers"]
     return [_shortened(each) for each in value]
-
-
-def time_split(connect_ms: float, answer: Answer) -> str:
-    """`connect 1.2 ms · reply 8.4 ms` and the server's own times where the reply has them."""
-    parts = [f"connect {connect_ms:.1f} ms", f"reply {answer.took_ms:.1f} ms"]
-    timing = answer.reply.get("timing")
-    if isinstance(timing, Mapping):
-        parts += [
-            f"{str(name).removesuffix('_ms')} {value:.1f} ms"
-            for name, value in timing.items()
-            if isinstance(value, int | float)
-        ]
-    return " · ".join(parts)

@@ -1,6 +1,7 @@
 """What many calls of one kind took: how they are spread, and which were refused.
 
-Pure. Times are milliseconds seen by the caller; the server's own, where it has them, come from its `stats`.
+Pure. Times are milliseconds seen by the caller. What each call was spent on comes from its own reply; for a
+server that does not tell, the percentiles of its `stats` are shown, where it has them.
 """
 
 from collections import Counter
@@ -8,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
+
+from launcher.commands.call_times import parts_of
 
 __all__ = ["Measured", "percentile", "statistics_lines", "statistics_report"]
 
@@ -27,10 +30,13 @@ class Measured:
     refusals: Counter[str] = field(default_factory=Counter)
     elapsed_s: float = 0.0
     stages: Mapping[str, Any] = field(default_factory=dict)
+    parts: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, reply: Mapping[str, Any], took_ms: float) -> None:
         """Take one reply in; a refused call counts by its code, and its time with the others."""
         self.took_ms.append(took_ms)
+        for name, ms in parts_of(reply, took_ms).items():
+            self.parts.setdefault(name, []).append(ms)
         if reply.get("status") != "success":
             self.refusals[str(reply.get("code") or "no code")] += 1
 
@@ -57,29 +63,43 @@ def statistics_report(measured: Measured) -> dict[str, Any]:
         "per_second": None if measured.per_second is None else round(measured.per_second, 3),
         "connect_ms": round(measured.connect_ms, 3),
         "reply_ms": _spread(measured.took_ms),
+        "timing_ms": {name: _spread(values) for name, values in measured.parts.items()},
         "server_ms": {name: _stage(measured.stages.get(name)) for name in _STAGES},
     }
 
 
 def statistics_lines(measured: Measured) -> list[str]:
-    """The run as a small table, then what the server says of the last minute, then the refusals."""
+    """The run as a small table with what the time was spent on, then the refusals."""
     report = statistics_report(measured)
     rate = "" if measured.per_second is None else f", {measured.per_second:.0f}/s"
     count = report["count"]
     lines = [
         f"{count} call{'s' * (count != 1)} of {measured.service} {measured.kind} one after another:"
         f" {measured.elapsed_s:.2f} s{rate}; connect {measured.connect_ms:.1f} ms",
-        f"{'ms':<10}{''.join(f'{name:>9}' for name in _FIGURES)}",
-        f"{'reply':<10}{''.join(_cell(report['reply_ms'][name]) for name in _FIGURES)}",
+        _row("ms", [f"{name:>9}" for name in _FIGURES]),
+        _row("reply", [_cell(report["reply_ms"][name]) for name in _FIGURES]),
     ]
-    for name, stage in report["server_ms"].items():
-        if stage is not None:
-            cells = (_cell(stage.get(figure)) for figure in _FIGURES)
-            lines.append(f"{'  ' + name:<10}{''.join(cells)}")
-    if any(report["server_ms"].values()):
-        lines.append("indented: the server's own times over its last minute, calls of others included")
+    lines += _stage_lines(report)
     lines += [f"{number} refused: {code}" for code, number in measured.refusals.most_common()]
     return lines
+
+
+def _stage_lines(report: Mapping[str, Any]) -> list[str]:
+    """What the calls were spent on; of a server that does not tell, its last minute."""
+    stages = report["timing_ms"] or {name: told for name, told in report["server_ms"].items() if told}
+    if not stages:
+        return []
+    remark = "what these calls were spent on; `server` is the rest of its work"
+    if not report["timing_ms"]:
+        remark = "the server's own times over its last minute, calls of others included"
+    rows = [
+        _row(f"  {name}", [_cell(told.get(figure)) for figure in _FIGURES]) for name, told in stages.items()
+    ]
+    return [*rows, f"indented: {remark}"]
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"{name:<12}{''.join(cells)}"
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:

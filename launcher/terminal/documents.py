@@ -140,7 +140,9 @@ class Spread(TypedDict):
 
 
 class CallReport(TypedDict):
-    """call --count: `errors` counts refusals by code, `server_ms` is the server's own last minute."""
+    """call --count: `errors` counts refusals by code; `timing_ms` is what these calls were spent on, empty
+    when the server does not tell; `server_ms` is the server's own last minute, calls of others included.
+    """
 
     schema: Literal["lucid.call/1"]
     service: str
@@ -151,6 +153,7 @@ class CallReport(TypedDict):
     per_second: float | None
     connect_ms: float
     reply_ms: Spread
+    timing_ms: dict[str, Spread]
     server_ms: dict[str, dict[str, float] | None]
 
 

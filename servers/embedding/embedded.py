@@ -9,6 +9,7 @@ from typing import Literal
 
 from servers.embedding.engine import Tokens, Vectors
 from servers.errors import TooLarge
+from servers.stages import Stages
 
 Priority = Literal["interactive", "bulk"]
 """The lane that a request waits in; bulk gives way to interactive."""
@@ -21,6 +22,12 @@ class Timing:
     queue_s: float
     tokenize_s: float
     infer_s: float
+
+    def note_in(self, stages: Stages) -> None:
+        """Add these to what a request took: queue, tokenize, infer."""
+        stages.note("queue", self.queue_s)
+        stages.note("tokenize", self.tokenize_s)
+        stages.note("infer", self.infer_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,10 +33,11 @@ def build_service(
 
     async def start() -> None:
         await worker.start(readiness.enter)
+        door.name_model(worker.info.name)
         readiness.ready(worker.info.device)
 
     def describe() -> dict[str, Any]:
-        return {"model": settings.model_names()[0], "models": list(door.model_names())}
+        return {"model": door.model_names()[0], "models": list(door.model_names())}
 
     service = Service(
         name=NAME,

@@ -58,6 +58,7 @@ class Handlers:
             deadline=context.deadline,
             client=context.connection_id,
         )
+        embedded.timing.note_in(context.stages)
         vectors = shorten(embedded.vectors, dimensions, renormalise=config.normalize)
         return {
             **await vectors_payload(
@@ -74,6 +75,7 @@ class Handlers:
         texts = [request.text, *request.context]
         check_texts(texts, self._settings)
         embedded = await self._worker.embed(texts, deadline=context.deadline, client=context.connection_id)
+        embedded.timing.note_in(context.stages)
         assessment = assess(texts, embedded.vectors)
         return {
             "text": request.text,

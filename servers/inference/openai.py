@@ -44,12 +44,17 @@ class OpenAiDoor:
         self._settings = settings
         self._created = int(time.time())
         self._service: Service | None = None
+        self._loaded_names: tuple[str, ...] = ()
         # Random once and counted from there: asking the kernel for each was a tenth of a small request.
         self._ids, self._numbers = uuid4().hex[:16], itertools.count(1)
 
     def attach(self, service: Service) -> None:
         """Learn the service whose readiness is asked and whose telemetry counts; before the first request."""
         self._service = service
+
+    def name_model(self, name: str) -> None:
+        """Learn what the loaded model calls itself: `model: path/to/own` is called `own`."""
+        self._loaded_names = (name,)
 
     def routes(self) -> tuple[BaseRoute, ...]:
         """Return the routes; a model's id may hold slashes."""
@@ -60,8 +65,9 @@ class OpenAiDoor:
         )
 
     def model_names(self) -> tuple[str, ...]:
-        """Return every name the model answers to, its usual one first."""
-        return (*self._settings.model_names(), *self._settings.alias_names())
+        """Return every name the model answers to, its usual one first: the one that `stats` and replies show."""
+        known = (*self._loaded_names, *self._settings.model_names(), *self._settings.alias_names())
+        return tuple(dict.fromkeys(known))
 
     def _endpoint(
         self, name: str, answer: Callable[[Request], Awaitable[Answer]]

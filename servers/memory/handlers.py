@@ -67,19 +67,21 @@ class Handlers(CommandGroup):
         vectors: list[Vector] = []
         if texts:
             priority: Priority = "bulk" if len(texts) > 1 else "interactive"
-            embedded = await self._worker.embed(texts, priority=priority, deadline=context.deadline)
+            with context.timed("embed"):
+                embedded = await self._worker.embed(texts, priority=priority, deadline=context.deadline)
             vectors = list(embedded.vectors)
         now_ms = self._memories.now_ms()
         drafts = await self._memories.prepare(lambda: drafts_of(request.items, vectors, now_ms))
         # From here on the commit goes through whatever becomes of the client: see GroupCommit.submit.
-        outcome = await self._memories.change(StoreJob(drafts))
+        with context.timed("commit"):
+            outcome = await self._memories.change(StoreJob(drafts))
         stored = [stored_object(memory) for memory in outcome.memories]
         payload = {"items": stored, "count": len(stored)} if request.is_batch else stored[0]
         return payload | {"stats": self._counts(outcome)}
 
     async def retrieve(self, context: RequestContext, request: RetrieveRequest) -> Payload:
         """Answer the memories that matter most, for a query or at all."""
-        query = await self._query_vector(request.query, context.deadline)
+        query = await self._query_vector(context, request.query)
         weights = self._weights(request)
         search = Search(
             namespace=request.namespace,
@@ -92,7 +94,8 @@ class Handlers(CommandGroup):
             weights=weights,
             half_life_ms=self._settings.half_life_ms,
         )
-        found = await self._memories.retrieve(search, request.wanted, request.match, request.query)
+        with context.timed("search"):
+            found = await self._memories.retrieve(search, request.wanted, request.match, request.query)
         return {
             "memories": [hit_object(hit, memory, weights, request.shown) for hit, memory in found.hits],
             "count": len(found.hits),
@@ -112,7 +115,8 @@ class Handlers(CommandGroup):
 
     async def delete(self, context: RequestContext, request: IdsRequest) -> Payload:
         """Hide the memories of the ids; `restore` brings them back."""
-        outcome = await self._memories.change(DeleteJob(request.all_ids))
+        with context.timed("commit"):
+            outcome = await self._memories.change(DeleteJob(request.all_ids))
         if request.ids is None and not outcome.memories:
             raise not_found(outcome.missing, "`list` shows the ids that can be deleted")
         ids = [memory.id for memory in outcome.memories]
@@ -161,11 +165,12 @@ class Handlers(CommandGroup):
             if item.embedding is not None:
                 self._limits.check_vector(item.embedding, self._worker.info.dimensions, prefix)
 
-    async def _query_vector(self, query: str, deadline: float | None) -> Vector | None:
+    async def _query_vector(self, context: RequestContext, query: str) -> Vector | None:
         if not query.strip():
             return None
         require_length(query, self._settings.max_text_chars, field_name="query")
-        embedded = await self._worker.embed([query], deadline=deadline)
+        with context.timed("embed"):
+            embedded = await self._worker.embed([query], deadline=context.deadline)
         vector: Vector = embedded.vectors[0]
         return vector
 

@@ -97,7 +97,8 @@ class Transfers(CommandGroup):
         while batch := await self._with_files(lambda: list(islice(memories, BATCH_ROWS))):
             if request.reembed:
                 batch = with_vectors(batch, await self._embed(context, [memory.text for memory in batch]))
-            outcome = await self._memories.change(ImportJob(batch, request.on_conflict))
+            with context.timed("commit"):
+                outcome = await self._memories.change(ImportJob(batch, request.on_conflict))
             counts["imported"] += len(outcome.memories)
             counts["unchanged"] += outcome.unchanged
         return counts
@@ -111,7 +112,8 @@ class Transfers(CommandGroup):
                     self._limits.check_vector(item.embedding, self._worker.info.dimensions)
             vectors = await self._embed(context, texts)
             drafts = drafts_of(batch, vectors, self._memories.now_ms())
-            outcome = await self._memories.change(StoreJob(drafts))
+            with context.timed("commit"):
+                outcome = await self._memories.change(StoreJob(drafts))
             changed = len(outcome.added) + len(outcome.revived)
             counts["imported"] += changed
             counts["unchanged"] += len(batch) - changed
@@ -120,7 +122,8 @@ class Transfers(CommandGroup):
     async def _embed(self, context: RequestContext, texts: list[str]) -> list[Vector]:
         if not texts:
             return []
-        embedded = await self._worker.embed(texts, priority="bulk", deadline=context.deadline)
+        with context.timed("embed"):
+            embedded = await self._worker.embed(texts, priority="bulk", deadline=context.deadline)
         return list(embedded.vectors)
 
     async def _with_files(self, work: Callable[[], T]) -> T:

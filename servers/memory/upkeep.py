@@ -51,7 +51,8 @@ class Upkeep(CommandGroup):
     async def update(self, context: RequestContext, request: UpdateRequest) -> Payload:
         """Change memories where they are; a new text is embedded and scored as if it were stored now."""
         patch = await self._patch(context, request)
-        outcome = await self._memories.change(UpdateJob(request.all_ids, patch))
+        with context.timed("commit"):
+            outcome = await self._memories.change(UpdateJob(request.all_ids, patch))
         if request.ids is None and not outcome.memories:
             raise not_found(outcome.missing, "`list` shows the ids that exist")
         objects = [memory_object(memory, request.include) for memory in outcome.memories]
@@ -62,7 +63,8 @@ class Upkeep(CommandGroup):
     async def restore(self, context: RequestContext, request: RestoreRequest) -> Payload:
         """Bring deleted or forgotten memories back."""
         if request.undo is not None:
-            outcome = await self._memories.change(UndoJob(request.undo))
+            with context.timed("commit"):
+                outcome = await self._memories.change(UndoJob(request.undo))
             if not outcome.memories:
                 raise NotFound(
                     f"Nothing that {request.undo!r} forgot is left to be brought back: it was restored or "
@@ -70,7 +72,8 @@ class Upkeep(CommandGroup):
                     details={"undo": request.undo},
                 )
         else:
-            outcome = await self._memories.change(RestoreJob(request.all_ids))
+            with context.timed("commit"):
+                outcome = await self._memories.change(RestoreJob(request.all_ids))
             if request.ids is None and not outcome.memories:
                 raise not_found(
                     outcome.missing, "`list` with deleted = true shows the ids that can be restored"
@@ -87,7 +90,8 @@ class Upkeep(CommandGroup):
             ids = [memory.id for memory in found.memories]
             return {"forgotten": 0, "would_forget": found.total, "ids": ids, "dry_run": True, "undo": None}
         job = ForgetJob(selection, deletion=f"forget-{uuid4()}")
-        outcome = await self._memories.change(job)
+        with context.timed("commit"):
+            outcome = await self._memories.change(job)
         count = len(outcome.affected)
         return {
             "forgotten": count,
@@ -107,9 +111,11 @@ class Upkeep(CommandGroup):
             would = await self._memories.count_purgeable(request.ids, before_ms)
             return {"purged": 0, "would_purge": would, "dry_run": True}
         if request.ids is not None:
-            outcome = await self._memories.change(PurgeJob(before_ms, MAX_COUNT, tuple(request.ids)))
+            with context.timed("commit"):
+                outcome = await self._memories.change(PurgeJob(before_ms, MAX_COUNT, tuple(request.ids)))
             return {"purged": outcome.count, "dry_run": False}
-        purged = await self._repeat(lambda: PurgeJob(before_ms, PURGE_ROWS))
+        with context.timed("commit"):
+            purged = await self._repeat(lambda: PurgeJob(before_ms, PURGE_ROWS))
         return {"purged": purged, "dry_run": False}
 
     async def duplicates(self, context: RequestContext, request: DuplicatesRequest) -> Payload:
@@ -139,7 +145,8 @@ class Upkeep(CommandGroup):
             self._limits.check_vector(request.embedding, self._worker.info.dimensions)
             vector = np.array(request.embedding, np.float32)
         elif request.text is not None:
-            embedded = await self._worker.embed([request.text], deadline=context.deadline)
+            with context.timed("embed"):
+                embedded = await self._worker.embed([request.text], deadline=context.deadline)
             vector = embedded.vectors[0]
         return Patch(
             text=request.text,

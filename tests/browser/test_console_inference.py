@@ -36,7 +36,7 @@ async def test_several_texts_give_vectors_a_time_split_and_a_matrix(open_console
     assert [cells[0], cells[4], cells[8], cells[2]] == [1.0, 1.0, 1.0, 1.0]
     assert cells[1] == cells[3] < 1.0
     legend = await page.locator(".legend").inner_text()
-    assert all(part in legend for part in ("queue", "tokenise", "infer", "transport"))
+    assert all(part in legend for part in ("queue", "tokenize", "infer", "server", "transport"))
 
 
 async def test_one_text_needs_no_matrix_and_none_is_refused(open_console: OpenConsole) -> None:

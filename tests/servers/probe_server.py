@@ -50,7 +50,8 @@ def build_service(
         return {"value": float("nan")}
 
     async def hold(context: RequestContext, request: Nothing) -> Mapping[str, Any]:
-        await held.wait()
+        with context.timed("held"):
+            await held.wait()
         return {"held": True}
 
     async def release(context: RequestContext, request: Nothing) -> Mapping[str, Any]:

@@ -82,6 +82,43 @@ async def test_a_bug_is_logged_with_its_incident_and_not_shown(
     assert reply["details"]["incident"] in record.getMessage()
 
 
+async def test_a_reply_says_where_its_time_went_when_asked(serve: Serve) -> None:
+    """`timing: true` adds the stages and the total; a stage that waited for another request is that long."""
+    running = await serve()
+    async with connect(running.ws) as socket:
+        echo, held, _ = await exchange(
+            socket,
+            {"type": "echo", "text": "a", "timing": True},
+            {"type": "hold", "id": 1, "timing": True},
+            {"type": "release"},
+        )
+    assert list(echo["timing"]) == ["total_ms"]
+    assert list(held["timing"]) == ["held_ms", "total_ms"]
+    assert 0 <= held["timing"]["held_ms"] <= held["timing"]["total_ms"]
+    assert held["id"] == 1
+
+
+@pytest.mark.parametrize("timing", [None, False, 1, "true", {}])
+async def test_nobody_else_is_told_times(serve: Serve, timing: object) -> None:
+    """Older clients get the reply that they always got, whatever they call a field of theirs."""
+    running = await serve()
+    async with connect(running.ws) as socket:
+        replies = await exchange(
+            socket, {"type": "echo", "text": "a"}, {"type": "echo", "text": "a", "timing": timing}
+        )
+    assert replies[0] == replies[1]
+    assert "timing" not in replies[0]
+
+
+async def test_a_refusal_has_no_times(serve: Serve) -> None:
+    """Only what was done took its time."""
+    running = await serve()
+    async with connect(running.ws) as socket:
+        (reply,) = await exchange(socket, {"type": "echo", "text": "", "timing": True})
+    assert reply["code"] == "invalid_request"
+    assert "timing" not in reply
+
+
 async def test_binary_frames_of_json_are_requests(serve: Serve) -> None:
     """A binary frame that holds UTF-8 JSON counts as text."""
     running = await serve()

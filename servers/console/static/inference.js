@@ -1,9 +1,9 @@
 // The try-out of the inference server: texts in, vectors, their likeness and where the time went out.
 
 import { byId, copyButton, h, milliseconds, say } from "/console/dom.js";
-import { ask } from "/console/health.js";
 import { forget, keep, kept, likeness } from "/console/kept.js";
 import { embeddingsCurl, embeddingsPython } from "/console/snippets.js";
+import { partsOf, TIMED } from "/console/times.js";
 import { cosines, largestDifference, norm } from "/console/vectors.js";
 import { clock } from "/console/watching.js";
 
@@ -35,7 +35,7 @@ async function embed(stack) {
   }
   say(note, "Embedding…");
   try {
-    const batch = await embedTogether(server, stack.token, texts);
+    const batch = await embedTogether(server, texts);
     // The one who asks for a text alone is told its own tokens, and whether it was cut.
     const alone = await Promise.all(texts.map((text) => server.request("embeddings", { text })));
     show(texts, batch, alone.map(({ reply }) => reply), server);
@@ -45,34 +45,16 @@ async function embed(stack) {
   }
 }
 
-// All texts in one request over HTTP, whose headers tell how the time was spent.
-async function embedTogether(server, token, texts) {
-  const model = (await server.servedModel()) ?? server.stats?.model ?? "";
-  const started = performance.now();
-  const body = JSON.stringify({ model, input: texts, encoding_format: "float" });
-  const headers = { "content-type": "application/json" };
-  const response = await reached(server, ask(server.url, "/v1/embeddings", token, { method: "POST", headers, body }));
-  const reply = await response.json();
-  if (!response.ok) throw new Error(reply.error?.message ?? `status ${response.status}`);
-  const spent = (name) => Number(response.headers.get(`x-${name}-time`) ?? 0);
-  const parts = { queue: spent("queue"), tokenise: spent("tokenization"), infer: spent("inference") };
-  const total = performance.now() - started;
-  const other = Math.max(0, spent("total") - parts.queue - parts.tokenise - parts.infer);
+// All texts in one request, whose reply tells how the time was spent.
+async function embedTogether(server, texts) {
+  const { reply, ms } = await server.request("embeddings", { text: texts }, TIMED);
   return {
     model: reply.model,
-    tokens: reply.usage.total_tokens,
-    vectors: reply.data.map(({ embedding }) => embedding),
-    parts: { ...parts, server: other, transport: Math.max(0, total - spent("total")) },
-    total,
+    tokens: reply.usage.tokens,
+    vectors: reply.embeddings,
+    parts: partsOf(reply, ms),
+    total: ms,
   };
-}
-
-async function reached(server, sending) {
-  try {
-    return await sending;
-  } catch (error) {
-    throw new Error(server.reason || error.message, { cause: error });
-  }
 }
 
 function show(texts, batch, alone, server) {

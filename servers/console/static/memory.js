@@ -1,7 +1,8 @@
 // The memory server's tab: store, search with explained scores, browse, and take everything along as a file.
 
-import { byId, bytes, h, milliseconds, say } from "/console/dom.js";
+import { byId, bytes, h, say } from "/console/dom.js";
 import { memoryRow } from "/console/memory_row.js";
+import { timesText, TIMED } from "/console/times.js";
 
 const PAGE = 20;
 const EXPORT_PAGE = 500;
@@ -61,10 +62,10 @@ async function store(stack) {
   const type = byId("store-type").value.trim();
   const metadata = { ...(tags.length ? { tags } : {}), ...(type ? { type } : {}) };
   const data = { text: byId("store-text").value, metadata, namespace: namespace() };
-  const { reply, ms } = await server(stack).request("store", data);
+  const { reply, ms } = await server(stack).request("store", data, TIMED);
   const twin = reply.duplicate_of ? `; nearly the same as ${reply.duplicate_of}` : "";
   const scores = `significance ${reply.significance.toFixed(3)}, surprise ${reply.surprise.toFixed(3)}`;
-  say(byId("store-note"), `Stored and on disk in ${milliseconds(ms)}: ${scores}${twin}.`);
+  say(byId("store-note"), `Stored and on disk in ${timesText(reply, ms)}: ${scores}${twin}.`);
   byId("store-text").value = "";
 }
 
@@ -79,9 +80,9 @@ async function search(stack) {
     ...(query ? { query } : {}),
     ...(sort ? { sort } : {}),
   };
-  const { reply, ms } = await server(stack).request("retrieve", data);
+  const { reply, ms } = await server(stack).request("retrieve", data, TIMED);
   fill(stack, "found", reply.memories);
-  say(byId("search-note"), `${reply.count} of ${reply.total} matches in ${milliseconds(ms)}.`);
+  say(byId("search-note"), `${reply.count} of ${reply.total} matches in ${timesText(reply, ms)}.`);
   showHidden(reply.hidden_by_significance, data.min_significance);
 }
 

@@ -176,9 +176,10 @@ export class Server {
     }
   }
 
-  // Sends a request for the person at the page. Resolves to {reply, ms, text}; rejects with the reason.
-  async request(type, data = {}) {
-    const answer = await this.work.send(JSON.stringify({ type, data }));
+  // Sends a request for the person at the page; `more` goes beside its type.
+  // Resolves to {reply, ms, text}; rejects with the reason.
+  async request(type, data = {}, more = {}) {
+    const answer = await this.work.send(JSON.stringify({ type, ...more, data }));
     if (answer.reply.status === "success") return answer;
     const { code, error } = answer.reply;
     throw Object.assign(new Error(code ? `${error} (${code})` : error), { answer });

@@ -16,13 +16,14 @@ class ServerDouble:
     """Answers as a memory and an inference server at once.
 
     `broken` replaces the reply of a request type; `received` holds every request; `stored` what is stored
-    now.
+    now. `timing` is what a reply says of its time to those that ask.
     """
 
     def __init__(self) -> None:
         self.broken: dict[str, Reply] = {}
         self.received: list[Reply] = []
         self.stored: dict[str, str] = {}
+        self.timing: dict[str, float] | None = None
         self.lets_everybody_in = False
         self.token: str | None = None
         self._server = serve(self._serve, "127.0.0.1", 0, process_request=self._door, compression=None)
@@ -66,11 +67,15 @@ class ServerDouble:
         if is_null and kind != "stats":
             return failure("origin_null")
         answer = getattr(self, f"_{kind}", None) if kind.isalpha() else None
-        return (
-            failure("unknown_command")
-            if answer is None
-            else {"status": "success", "type": kind, **answer(data)}
-        )
+        if answer is None:
+            return failure("unknown_command")
+        is_timed = self.timing is not None and request.get("timing") is True
+        return {
+            "status": "success",
+            "type": kind,
+            **answer(data),
+            **({"timing": self.timing} if is_timed else {}),
+        }
 
     def _stats(self, data: Reply) -> Reply:
         return {"stats": {"device": "cpu"}}

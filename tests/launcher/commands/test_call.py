@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,14 +43,14 @@ def server(control: ControlDouble) -> Iterator[ServerDouble]:
 def test_words_become_data(server: ServerDouble, run: Run, words: list[str], data: object) -> None:
     """Values are JSON where they can be, text otherwise; a JSON object is taken whole."""
     assert run("call", "memory", "stats", *words).code == 0
-    assert server.received == [{"type": "stats", "data": data}]
+    assert server.received == [{"type": "stats", "data": data, "timing": True}]
 
 
 def test_data_from_stdin(server: ServerDouble, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """`-` reads the object from stdin."""
     monkeypatch.setattr("sys.stdin", io.StringIO('{"text": "piped"}'))
     run("call", "inference", "embeddings", "-")
-    assert server.received == [{"type": "embeddings", "data": {"text": "piped"}}]
+    assert [request["data"] for request in server.received] == [{"text": "piped"}]
 
 
 @pytest.mark.parametrize("words", [["hello"], ["=5"], ["{broken"], ["a=1", "b"]])
@@ -65,6 +66,23 @@ def test_the_reply_is_data_and_the_times_are_not(server: ServerDouble, run: Run)
     assert json.loads(done.out)["embeddings"] == [0.6, 0.8, 0, 0, 0, 0, 0, 0]
     assert "connect" in done.err
     assert "reply" in done.err
+
+
+def test_the_reply_is_split_into_what_it_was_spent_on(server: ServerDouble, run: Run) -> None:
+    """The server's stages, the rest of its work, the way there and back; the document holds what it said."""
+    server.timing = {"queue_ms": 0.001, "infer_ms": 0.002, "total_ms": 0.004}
+    done = run("call", "inference", "embeddings", "text=x", "--json")
+    assert json.loads(done.out)["timing"] == server.timing
+    assert re.search(
+        r"connect \d+\.\d ms · reply \d+\.\d ms = queue 0\.0 \+ infer 0\.0 \+ server 0\.0 \+ transport",
+        done.err,
+    )
+
+
+def test_a_server_that_tells_no_times_is_not_split(server: ServerDouble, run: Run) -> None:
+    """Nothing is made up for one of another version."""
+    done = run("call", "inference", "embeddings", "text=x")
+    assert "=" not in done.err
 
 
 def test_an_error_reply_exits_1(server: ServerDouble, run: Run) -> None:

@@ -45,6 +45,21 @@ def test_many_calls_on_one_connection(server: ServerDouble, run: Run) -> None:
     assert "last minute" in remark
 
 
+def test_what_the_calls_were_spent_on(server: ServerDouble, run: Run) -> None:
+    """A server that tells its stages has their spread over these calls in the place of its last minute."""
+    server.timing = {"queue_ms": 0.002, "infer_ms": 0.004, "total_ms": 0.01}
+    done = run("call", "inference", "embeddings", "text=x", "--count", "5")
+    _, _, reply, *stages, remark = done.out.splitlines()
+    assert [line.split()[0] for line in stages] == ["queue", "infer", "server", "transport"]
+    assert {len(line) for line in stages} == {len(reply)}
+    assert "these calls" in remark
+    document = json.loads(run("call", "inference", "embeddings", "text=x", "--count", "5", "--json").out)
+    assert document["timing_ms"]["infer"] == dict.fromkeys(("min", "mean", "p50", "p90", "p99", "max"), 0.004)
+    assert document["timing_ms"]["server"]["max"] == 0.004
+    parts = sum(part["mean"] for part in document["timing_ms"].values())
+    assert parts == pytest.approx(document["reply_ms"]["mean"], abs=0.005)
+
+
 def test_refusals_are_counted_by_code(server: ServerDouble, run: Run) -> None:
     """A refused call does not end the run; the exit code is 1."""
     server.broken["embeddings"] = failure("overloaded")
@@ -63,6 +78,7 @@ def test_the_document(server: ServerDouble, run: Run) -> None:
         "infer": {"p50": 1.0},
         "total": TOLD,
     }
+    assert document["timing_ms"] == {}
     assert document["per_second"] > 0
 
 

@@ -50,6 +50,19 @@ async def test_a_list_gives_a_list_in_the_same_order(client: Client) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "data"), [("embeddings", {"text": ["a", "b"]}), ("process", {"text": "a"})])
+async def test_the_stages_of_a_request_are_told_when_asked(
+    client: Client, kind: str, data: dict[str, Any]
+) -> None:
+    """Queue, tokenising and computing in order, none below zero, together within the total."""
+    timing = (await client.ask(kind, data, timing=True))["timing"]
+    assert list(timing) == ["queue_ms", "tokenize_ms", "infer_ms", "total_ms"]
+    total = timing.pop("total_ms")
+    assert min(timing.values()) >= 0
+    assert 0 < sum(timing.values()) <= total + 0.01
+    assert "timing" not in await client.ask(kind, data)
+
+
 async def test_fields_may_stand_at_the_top_level(client: Client) -> None:
     """Older clients send no `data`."""
     reply = await client.ask("embeddings", text="flat", config={"encoding": "base64"})

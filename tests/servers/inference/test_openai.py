@@ -9,9 +9,13 @@ import httpx
 import numpy as np
 import openai
 import pytest
+from websockets.asyncio.client import connect
 
+from servers.embedding import loading
+from servers.embedding.debug_engine import DebugEngine
 from servers.inference.assembly import build_service
 from servers.inference.settings import InferenceSettings
+from tests.servers.inference.clients import Client
 
 MODEL = "all-MiniLM-L6-v2"
 
@@ -58,6 +62,26 @@ async def test_models_are_listed_and_found_under_every_name(sdk: openai.AsyncOpe
     for name in names:
         assert (await sdk.models.retrieve(name)).id == name
         assert len((await sdk.embeddings.create(model=name, input="x")).data) == 1
+
+
+async def test_a_model_from_a_folder_answers_to_the_name_that_is_shown(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`stats` and replies say `own`; requests may say that or what config.yaml says."""
+    monkeypatch.setattr(loading, "DebugEngine", lambda _: DebugEngine("own"))
+    running = await serve(build_service(InferenceSettings(backend="debug", model="models/own")))
+    async with connect(running.ws) as socket:
+        client = Client(socket)
+        while (stats := (await client.ask("stats"))["stats"])["phase"] != "ready":
+            pass
+    assert stats["model"] == "own"
+    async with httpx.AsyncClient(base_url=running.http) as http:
+        listed = (await http.get("/v1/models")).json()["data"]
+        assert [model["id"] for model in listed] == ["own", "models/own"]
+        for name in ("own", "models/own"):
+            assert (await http.get(f"/v1/models/{name}")).status_code == 200
+            reply = await http.post("/v1/embeddings", json={"model": name, "input": "x"})
+            assert reply.json()["model"] == "own"
 
 
 async def test_an_unknown_model_is_not_found(sdk: openai.AsyncOpenAI) -> None:

@@ -47,11 +47,21 @@ class Desk:
 
     async def ask(self, command: str, **data: Any) -> dict[str, Any]:
         """The reply to a request with that data."""
+        return await self._ask(RequestContext(0, None, 0.0), command, data)
+
+    async def stages(self, command: str, **data: Any) -> list[str]:
+        """The stages that a request with that data went through, with the total."""
+        context = RequestContext(0, None, 0.0)
+        reply = await self._ask(context, command, data)
+        assert reply["status"] == "success", reply
+        return list(context.stages.document(0.0))
+
+    async def _ask(self, context: RequestContext, command: str, data: dict[str, Any]) -> dict[str, Any]:
         (found,) = [known for known in self.commands if known.name == command]
         envelope = Envelope(command, data)
         try:
             request = parse(found.request, envelope)
-            reply = success(envelope, await found.handle(RequestContext(0, None, 0.0), request))
+            reply = success(envelope, await found.handle(context, request))
         except RequestError as error:
             reply = failure(error, envelope)
         answer: dict[str, Any] = json.loads(encode(reply))
