@@ -19,11 +19,11 @@ ACCEPTANCE: dict[str, tuple[str, ...]] = {
         "launcher/test_cli.py::test_light_verbs_stay_light",
     ),
     "2 a taken port: exit 5 at once, pid and command named, nothing spawned": (
-        "launcher/commands/test_error_catalogue.py::test_every_taken_port_is_named",
+        "launcher/commands/error_catalogue/test_environment_errors.py::test_every_taken_port_is_named",
         "integration/test_up_and_down.py::test_a_taken_fixed_port_names_its_holder",
     ),
     "3 several mistakes in the file: each with line, column and caret; a running stack untouched": (
-        "launcher/commands/test_error_catalogue.py::test_several_mistakes_at_once",
+        "launcher/commands/error_catalogue/test_config_errors.py::test_several_mistakes_at_once",
         "integration/test_up_and_down.py::test_three_mistakes_are_reported_at_once",
         "integration/test_up_and_down.py::test_a_bad_file_leaves_a_running_stack_alone",
     ),
@@ -32,10 +32,10 @@ ACCEPTANCE: dict[str, tuple[str, ...]] = {
         "integration/test_deaths.py::test_guardian_dies_and_the_stack_is_back",
         "integration/test_deaths.py::test_both_die_and_nothing_is_left",
         "integration/test_faults.py::test_nothing_is_left_of_a_stack_whose_heads_are_killed",
-        "launcher/commands/test_error_catalogue.py::test_a_stale_socket_is_no_error",
+        "launcher/commands/error_catalogue/test_running_errors.py::test_a_stale_socket_is_no_error",
     ),
     "5 a crash loop: counted down, explained with its last words, given up at the limit": (
-        "launcher/commands/test_error_catalogue.py::test_a_crash_loop",
+        "launcher/commands/error_catalogue/test_running_errors.py::test_a_crash_loop",
         "integration/test_faults.py::test_a_crash_loop_is_given_up_and_explained",
         "terminal/test_first_minute.py::test_a_service_that_cannot_start",
     ),
@@ -100,8 +100,8 @@ ACCEPTANCE: dict[str, tuple[str, ...]] = {
         "servers/test_console.py::test_the_pages_refer_to_served_files_only",
     ),
     "18 a GPU that is not there: exit 6 with the fix": (
-        "launcher/commands/test_error_catalogue.py::test_a_gpu_that_is_not_there",
-        "launcher/commands/test_error_catalogue.py::test_a_gpu_that_is_full",
+        "launcher/commands/error_catalogue/test_environment_errors.py::test_a_gpu_that_is_not_there",
+        "launcher/commands/error_catalogue/test_environment_errors.py::test_a_gpu_that_is_full",
     ),
     "19 the upstream test page, from a file and from 8081; every upstream example has one reply, in order": (
         "browser/test_foreign_pages.py::test_a_page_from_a_file_gets_its_stats_and_nothing_else",
