@@ -5,9 +5,10 @@ stack.
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from launcher.commands.goals import ready_goal
@@ -35,6 +36,8 @@ class Foreground:
         self._signals: asyncio.Queue[None] = asyncio.Queue()
         self._ready = asyncio.Event()
         self._early_exit_code = EXIT_FAILED
+        self._wanted: frozenset[str] = frozenset()
+        self._is_ending = False
 
     async def run(self) -> int:
         """Return when the stack has ended: 0, 130 when interrupted before ready, 124 when not ready in
@@ -59,7 +62,6 @@ class Foreground:
     async def _print(self) -> None:
         """Print what happens until the supervisor says goodbye."""
         lines = EventLines(self._output.data, ascii_only=self._output.is_ascii(sys.stdout))
-        goal = ready_goal(())
         async with connect(self._config_path) as control:
             await control.request("subscribe", events=True)
             async for frame in control.frames():
@@ -67,8 +69,19 @@ class Foreground:
                     lines.event(frame["event"])
                     continue
                 lines.snapshot(frame["snapshot"])
-                if not self._ready.is_set() and goal(frame["snapshot"]).is_reached:
+                if not self._ready.is_set() and self._is_all_ready(frame["snapshot"]):
                     self._announce(frame["snapshot"])
+
+    def _is_all_ready(self, document: Mapping[str, Any]) -> bool:
+        """Whether everything is ready that was wanted since this began.
+
+        What is on its way out wants less and less, so that what is left of it is always ready.
+        """
+        services = document["services"]
+        wanted = {name for name, service in services.items() if service["desired"] == "up"}
+        self._wanted |= wanted
+        is_leaving = bool((self._wanted & services.keys()) - wanted)
+        return not (self._is_ending or is_leaving) and ready_goal(())(document).is_reached
 
     def _announce(self, document: Mapping[str, Any]) -> None:
         """Say once that everything is ready, and where."""
@@ -80,6 +93,7 @@ class Foreground:
     async def _stop_on_signals(self) -> None:
         """The first signal asks for an orderly stop, any further one for an immediate one."""
         await self._signals.get()
+        self._is_ending = True
         self._early_exit_code = EXIT_INTERRUPTED
         self._output.note("stopping everything; once more stops at once")
         await self._down()
@@ -92,6 +106,7 @@ class Foreground:
         try:
             await asyncio.wait_for(self._ready.wait(), self._timeout_s)
         except TimeoutError:
+            self._is_ending = True
             self._early_exit_code = EXIT_TIMED_OUT
             self._output.warn(f"not ready within {self._timeout_s:g} s; stopping everything")
             await self._down()
@@ -103,6 +118,23 @@ class Foreground:
                 await control.request("down", **limit)
         except NotRunning:
             return  # it ended by itself meanwhile
+
+
+@contextmanager
+def termination_interrupts() -> Iterator[None]:
+    """Let SIGTERM be what Ctrl-C is while the block runs: a KeyboardInterrupt.
+
+    Only in the main thread, where Python runs handlers.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @asynccontextmanager

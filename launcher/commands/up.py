@@ -12,7 +12,7 @@ import click
 from launcher.commands.arguments import json_option, services_argument, timeout_option
 from launcher.commands.bring_up import ENDING_TIMEOUT_S, BroughtUp, bring_up
 from launcher.commands.following import Progress, reach
-from launcher.commands.foreground import EXIT_INTERRUPTED, Foreground
+from launcher.commands.foreground import EXIT_INTERRUPTED, Foreground, termination_interrupts
 from launcher.commands.goals import ready_goal
 from launcher.commands.owner import find_owner
 from launcher.control_client import Document, connect, fetch_status
@@ -56,7 +56,8 @@ def command(
     shows_steps = output.is_full_screen() and not (foreground or detach or wait)
     if shows_steps:
         output.note(f"lucid-launch up {'-' if output.is_ascii(sys.stderr) else '·'} {config_path}")
-    brought = bring_up(config_path, services, strict_ports, timeout, output)
+    with termination_interrupts():
+        brought = bring_up(config_path, services, strict_ports, timeout, output)
     if wait:
         _wait(config_path, services, brought, timeout, output)
     if wait or detach:

@@ -12,7 +12,15 @@ import pytest
 from launcher.commands import bring_up
 from launcher.errors import AlreadyOwned, PortInUse
 from tests.launcher.commands.conftest import Run
-from tests.launcher.control_double import ControlDouble, all_ready, crash_looping, two_services
+from tests.launcher.control_double import (
+    ControlDouble,
+    all_ready,
+    child,
+    crash_looping,
+    service,
+    status,
+    two_services,
+)
 
 REPORT = {
     "ok": True,
@@ -175,6 +183,65 @@ def test_a_signal_stops_the_plain_mode(
     assert done.code == code
     assert ("all services are ready" in done.out) == ready
     assert "\x1b" not in done.out + done.err
+
+
+def leaving_documents() -> list[dict[str, Any]]:
+    """What is seen of a stack that is stopped before it was ready: one service gone, then the other."""
+    half = two_services()
+    half["services"]["memory"] = service(child("memory", "stopped"), desired="down")
+    inference = service(child("inference", "stopped"), desired="down")
+    return [half, status(memory=half["services"]["memory"], inference=inference)]
+
+
+@pytest.mark.parametrize("is_signalled", [True, False])
+def test_what_is_stopped_before_it_was_ready_is_never_called_ready(
+    starting: Starting, run: Run, is_signalled: bool
+) -> None:
+    """On its way out a stack wants less and less, and what is left is ready; by a signal or by `down`."""
+    threads = []
+
+    def prepare(control: ControlDouble) -> None:
+        def leave() -> None:
+            for document in leaving_documents():
+                control.publish(document)
+            control.drop_clients()
+
+        def work() -> None:
+            control.wait_for_command("subscribe")
+            if is_signalled:
+                os.kill(os.getpid(), signal.SIGTERM)
+                control.wait_for_command("down")
+            leave()
+
+        threads.append(threading.Thread(target=work))
+        threads[0].start()
+
+    starting.prepare = prepare
+    done = run("up", "--foreground")
+    threads[0].join()
+    assert done.code == (130 if is_signalled else 1)
+    assert "all services are ready" not in done.out
+    assert "memory" in done.out
+
+
+def test_sigterm_while_the_supervisor_starts_is_an_interruption(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Ctrl-C is: `start_supervisor` hears of it and takes back what it began; exit code 130."""
+    heard = []
+
+    def start(*arguments: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            heard.append("interrupt")
+            raise
+
+    monkeypatch.setattr(bring_up, "start_supervisor", start)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("up", "--foreground").code == 130
+    assert heard == ["interrupt"]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_plain_mode_gives_up_in_time(starting: Starting, run: Run) -> None:
