@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from servers.memory.codes import Codes, Coding, Float32Coding
+from servers.memory.blocks import Block
+from servers.memory.codes import Coding
+from servers.memory.float_codes import Float32Coding
+from servers.memory.id_column import IdColumn
+from servers.memory.mapped_arrays import Array
 from servers.memory.places import Places
+from servers.memory.residency import Residency, Unlimited
 from servers.memory.store.base import Columns
 
 if TYPE_CHECKING:
@@ -29,15 +34,6 @@ BLOCK_ROWS: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """`vectors` float32 (block rows, d) from row `start` on, and the codes of the same rows."""
-
-    start: int
-    vectors: torch.Tensor
-    codes: Codes
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """The first `rows` rows: unit vectors in `blocks`, and beside them one value per row.
 
@@ -47,7 +43,7 @@ class View:
 
     rows: int
     marked: int
-    ids: list[str]
+    ids: IdColumn
     blocks: tuple[Block, ...]
     namespaces: torch.Tensor
     significances: torch.Tensor
@@ -58,27 +54,23 @@ class View:
 
     def vectors_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the vectors (len(rows), d) of these rows, in their order."""
-        size, dimensions = self.blocks[0].vectors.shape
+        size, dimensions = self.blocks[0].array.shape
         owners = rows // size
         if len(rows) and (owners == owners[0]).all():
-            return _taken(self.blocks[owners[0]], rows - owners[0] * size)
+            return self.blocks[int(owners[0])].take(rows - owners[0] * size)
         found = np.empty((len(rows), dimensions), dtype=np.float32)
         for owner in np.unique(owners).tolist():
             here = owners == owner
-            found[here] = _taken(self.blocks[owner], rows[here] - owner * size)
+            found[here] = self.blocks[owner].take(rows[here] - owner * size)
         return found
 
 
-def _taken(block: Block, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """The vectors at these rows of a block."""
-    if block.vectors.device.type == "cpu":
-        taken: npt.NDArray[np.float32] = block.vectors.numpy()[rows]
-        return taken
-    return np.asarray(block.vectors[rows.tolist()].cpu().numpy())
-
-
 class TensorColumns:
-    """Preallocated columns on one torch device; append at the tail, mark as deleted, never move."""
+    """Preallocated columns; append at the tail, mark as deleted, never move.
+
+    What every row is scanned by lies on one torch device; vectors, of which a few are looked at, in this
+    machine's memory or in files, as `residency` decides.
+    """
 
     def __init__(
         self,
@@ -88,6 +80,7 @@ class TensorColumns:
         *,
         coding: Coding | None = None,
         block_rows: int = BLOCK_ROWS,
+        residency: Residency | None = None,
     ) -> None:
         # torch takes seconds to import: only a process that really searches pays for it.
         import torch
@@ -95,9 +88,10 @@ class TensorColumns:
         self._torch = torch
         self._device = torch.device(device)
         self.dimensions = dimensions
-        self.coding: Coding = coding or Float32Coding()
+        self.coding: Coding = coding or Float32Coding(device)
         self.block_rows = block_rows
-        self._ids: list[str] = []
+        self._residency: Residency = residency or Unlimited()
+        self._ids = IdColumn()
         self._places = Places()
         self._namespaces: dict[str, int] = {}
         self._blocks: tuple[Block, ...] = ()
@@ -123,11 +117,11 @@ class TensorColumns:
     def reserve(self, rows: int) -> None:
         """Make room for `rows` more, so that the next `append` of so many cannot fail for want of memory."""
         needed = len(self._ids) + rows
-        while len(self._blocks) * self.block_rows < needed:
-            shape = (self.block_rows, self.dimensions)
-            vectors = self._torch.empty(shape, dtype=self._torch.float32, device=self._device)
-            start = len(self._blocks) * self.block_rows
-            self._blocks = (*self._blocks, Block(start, vectors, self.coding.block(vectors)))
+        while (start := len(self._blocks) * self.block_rows) < needed:
+            self._residency.grow(start + self.block_rows, self._ids.held_bytes)
+            vectors = np.empty((self.block_rows, self.dimensions), dtype=np.float32)
+            codes = self.coding.block(self._torch.from_numpy(vectors))
+            self._blocks = (*self._blocks, Block(start, vectors, codes))
         self._reserve_columns(needed)
 
     def _reserve_columns(self, needed: int) -> None:
@@ -148,18 +142,17 @@ class TensorColumns:
             self.reserve(len(columns.ids))
             self.view = self._view(self._write(columns))
 
-    def adopt(
-        self, columns: Columns, alive: npt.NDArray[np.bool_], parts: Mapping[str, torch.Tensor]
-    ) -> None:
-        """Add a full block as it is: unit vectors, which stay where they lie on a CPU, and parts of codes.
+    def adopt(self, columns: Columns, alive: npt.NDArray[np.bool_], parts: Mapping[str, Array]) -> None:
+        """Add a full block as it is: unit vectors, which stay where they lie, and parts of codes.
 
         `alive` (n,) is False for rows that are not to be seen. All blocks so far must be full.
         """
         start, end = len(self._ids), len(self._ids) + len(columns.ids)
         if len(columns.ids) != self.block_rows or start % self.block_rows:
             raise ValueError("only a full block can follow full blocks")
-        vectors = self._torch.from_numpy(columns.vectors).to(self._device)
-        block = Block(start, vectors, self.coding.restored(vectors, parts))
+        self._residency.grow(end, self._ids.held_bytes)
+        block = Block(start, columns.vectors, self.coding.restored(columns.vectors, parts))
+        self._residency.adopt(block)
         place = start // self.block_rows
         self._blocks = (*self._blocks[:place], block, *self._blocks[place + 1 :])
         self._reserve_columns(end)
@@ -194,12 +187,10 @@ class TensorColumns:
         units = unit(columns.vectors)
         for block, first, last in self._parts(start, end):
             part = units[block.start + first - start : block.start + last - start]
-            place = block.vectors[first:last]
-            if place.device.type == "cpu":
-                place.numpy()[:] = part
-            else:
-                place.copy_(self._torch.from_numpy(part))
-            block.codes.write(first, place)
+            block.array[first:last] = part
+            block.codes.write(first, self._torch.from_numpy(block.array[first:last]))
+            if last == self.block_rows:
+                self._residency.complete(block)
         self._write_columns(columns, start)
         return end
 
@@ -211,7 +202,7 @@ class TensorColumns:
                 self._tensors[name].numpy()[start:end] = values
             else:
                 self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
-        self._ids += columns.ids
+        self._ids.extend(columns.ids)
         self._places.add(columns.seqs, start)
 
     def _parts(self, start: int, end: int) -> Iterator[tuple[Block, int, int]]:
@@ -240,7 +231,7 @@ class TensorColumns:
             "alive": self._torch.bool,
         }
         return {
-            name: self._torch.zeros(capacity, dtype=kind, device=self._device) for name, kind in kinds.items()
+            name: self._torch.empty(capacity, dtype=kind, device=self._device) for name, kind in kinds.items()
         }
 
     def _view(self, rows: int) -> View:

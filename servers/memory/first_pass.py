@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from servers.memory.blocks import Block
 from servers.memory.codes import CHUNK_ROWS, TILE_ROWS, Coding, Queries
-from servers.memory.columns import Block, View
+from servers.memory.columns import View
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from servers.memory.codes import Mode, choose_coding
+from servers.memory.codes import Mode
+from servers.memory.coding_choice import choose_coding
 from servers.memory.columns import BLOCK_ROWS, TensorColumns, View, unit
 from servers.memory.first_pass import Ask, FirstPass
 from servers.memory.lens import Kind, Lens, Lenses

@@ -76,10 +76,7 @@ class _Filling:
         return True
 
     def _adopt(self, segment: Segment, alive: npt.NDArray[np.bool_]) -> None:
-        import torch  # seconds of import time, see TensorColumns
-
-        parts = {name: torch.from_numpy(part) for name, part in segment.parts.items()}
-        self._columns.adopt(segment.columns, alive, parts)
+        self._columns.adopt(segment.columns, alive, segment.parts)
         self._on_rows(int(alive.sum()))
 
     def _add(self, block: Columns, covered: int) -> int:
@@ -118,7 +115,7 @@ class _Filling:
             return None
 
     def _encoded(self, units: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.generic]]:
-        import torch
+        import torch  # seconds of import time, see TensorColumns
 
         parts = self._columns.coding.parts_of(torch.from_numpy(units))
         return {name: part.numpy() for name, part in parts.items()}

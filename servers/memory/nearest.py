@@ -69,7 +69,7 @@ def _nearest_in_float32(view: View, directions: torch.Tensor, bias: torch.Tensor
     for block in view.blocks:
         here = bias[block.start : block.start + len(block.vectors)]
         if len(here):
-            scores = torch.addmm(here, directions, block.vectors[: len(here)].T).max(dim=1)
+            scores = torch.addmm(here, directions, block.vectors[: len(here)].to(here.device).T).max(dim=1)
             rows = torch.where(scores.values > best, scores.indices + block.start, rows)
             best = torch.maximum(best, scores.values)
     return rows.cpu().numpy()

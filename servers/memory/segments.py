@@ -6,7 +6,6 @@ layout is not used, and removing all of them costs a slower start. Every file ca
 all of its bytes before anything is taken from it; so none needs a sync.
 """
 
-import errno
 import logging
 import os
 import shutil
@@ -21,6 +20,7 @@ import numpy.typing as npt
 import orjson
 
 from servers.memory.codes import Mode
+from servers.memory.mapped_arrays import Array, mapped, require_room
 from servers.memory.store.base import Columns
 from servers.memory.store.marks import Marks
 
@@ -30,10 +30,8 @@ VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 DRAFT: Final = "draft"
 READ_BYTES: Final = 1 << 20
-LEFT_FREE_BYTES: Final = 1 << 30
-"""With less free on the disk no segment is written."""
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +99,7 @@ class SegmentFolder:
         return written
 
     def _write_to(self, draft: Path, segment: Segment) -> None:
-        if shutil.disk_usage(draft).free < LEFT_FREE_BYTES:
-            raise OSError(errno.ENOSPC, "what is left of the disk is kept for memories", str(self._folder))
+        require_room(draft)
         for name, array in self._arrays(segment).items():
             np.save(draft / f"{name}.npy", array, allow_pickle=False)
         (draft / "ids.json").write_bytes(orjson.dumps(segment.columns.ids))
@@ -172,7 +169,7 @@ class SegmentFolder:
             timestamps_ms=_array(folder, "timestamps_ms"),
             expires_at_ms=_array(folder, "expires_at_ms"),
             significances=_array(folder, "significances"),
-            vectors=_mapped(folder, "vectors"),
+            vectors=mapped(folder / "vectors.npy"),
         )
         count, plain, placed = manifest["sums"]
         parts = [file.stem for file in folder.glob("part-*.npy")]
@@ -182,7 +179,7 @@ class SegmentFolder:
             sums=(count, plain, placed),
             columns=columns,
             checksums=_array(folder, "checksums"),
-            parts={name.removeprefix("part-"): _array(folder, name) for name in parts},
+            parts={name.removeprefix("part-"): _part(folder, name) for name in parts},
         )
 
 
@@ -191,10 +188,10 @@ def _array(folder: Path, name: str) -> npt.NDArray[Any]:
     return array
 
 
-def _mapped(folder: Path, name: str) -> npt.NDArray[Any]:
-    # Copy on write, though nobody writes: torch takes only arrays that could be written to.
-    array: npt.NDArray[Any] = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
-    return array.view(np.ndarray)
+def _part(folder: Path, name: str) -> Array:
+    """A part of the codes: what has several numbers a row is mapped, a number a row is read."""
+    array = mapped(folder / f"{name}.npy")
+    return array if array.ndim > 1 else array.copy()
 
 
 def _crc_of(file: Path) -> int:

@@ -8,10 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servers.memory.codes import CHUNK_ROWS, Coding, Float32Coding, Int8Coding, choose_coding
+from servers.memory.codes import CHUNK_ROWS, Coding
 from servers.memory.columns import unit
+from servers.memory.float_codes import Float16Coding, Float32Coding
+from servers.memory.int8_codes import Int8Coding
 
 ROWS = 2 * CHUNK_ROWS
+CODINGS: list[Coding] = [Int8Coding(), Float16Coding(), Float32Coding()]
 
 
 def spiky(rng: np.random.Generator, rows: int, dimensions: int, spread: float) -> torch.Tensor:
@@ -20,7 +23,7 @@ def spiky(rng: np.random.Generator, rows: int, dimensions: int, spread: float) -
     return torch.from_numpy(unit(vectors.astype(np.float32)))
 
 
-@pytest.mark.parametrize("coding", [Int8Coding(), Float32Coding()], ids=["int8", "float32"])
+@pytest.mark.parametrize("coding", CODINGS, ids=lambda coding: coding.mode)
 @settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -73,19 +76,3 @@ def test_zero_vectors_score_their_bias() -> None:
     block.write(0, torch.zeros(ROWS, 8))
     scores = block.scores(coding.encode(torch.eye(8)[:1]), 1.0, torch.full((ROWS,), 0.25))
     assert scores.tolist() == [[0.25] * ROWS]
-
-
-def test_a_machine_without_the_kernels_searches_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the kernels are missing or saturate, or on another device, no codes are made."""
-    assert choose_coding("cuda:0", 64).mode == "float32"
-    assert choose_coding("cpu", 64, "float32").mode == "float32"
-    monkeypatch.setattr(torch, "_int_mm", lambda one, other: (one.int() @ other.int()).clamp(max=2**12 - 1))
-    assert choose_coding("cpu", 64).mode == "float32"
-    monkeypatch.delattr(torch, "_int_mm")
-    assert choose_coding("cpu", 64).mode == "float32"
-
-
-def test_kernels_that_are_exact_are_used() -> None:
-    """What the trial run finds is what the index is built with."""
-    coding = Int8Coding()
-    assert choose_coding("cpu", 384).mode == ("int8" if coding.is_exact(384) else "float32")

@@ -10,13 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from servers.memory.codes import CHUNK_ROWS, Coding, Float32Coding, Int8Coding, Mode
+from servers.memory.codes import CHUNK_ROWS, Coding, Mode
 from servers.memory.columns import TensorColumns, View, unit
 from servers.memory.first_pass import Ask, FirstPass
+from servers.memory.float_codes import Float16Coding, Float32Coding
+from servers.memory.int8_codes import Int8Coding
 from servers.memory.store.base import NEVER_MS, Columns
 
 DIMENSIONS = 16
-CODINGS: dict[Mode, Coding] = {"int8": Int8Coding(), "float32": Float32Coding()}
+CODINGS: dict[Mode, Coding] = {"int8": Int8Coding(), "float16": Float16Coding(), "float32": Float32Coding()}
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def clustered(rng: np.random.Generator, rows: int, spread: float) -> np.ndarray:
     return unit(vectors.astype(np.float32))
 
 
-@pytest.mark.parametrize("mode", ["int8", "float32"])
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 @settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -100,7 +100,7 @@ searches = st.builds(
 )
 
 
-@pytest.mark.parametrize("mode", ["int8", "float32"])
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 @settings(deadline=None, max_examples=100)
 @given(
     batches=st.lists(st.lists(memories, max_size=15), max_size=4),
@@ -137,7 +137,7 @@ def _counts(model: Model) -> tuple[int, int]:
     return len(visible), sum(memory.significance >= 0.5 for memory in visible)
 
 
-@pytest.mark.parametrize("mode", ["int8", "float32"])
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 @settings(deadline=None, max_examples=40)
 @given(known=st.lists(memories, max_size=20), seeds=st.lists(st.integers(0, 9), min_size=1, max_size=5))
 def test_the_nearest_is_the_most_similar_visible_one(
@@ -164,7 +164,7 @@ def test_the_nearest_is_the_most_similar_visible_one(
             assert cosine(similarities[neighbour.id], vector) == pytest.approx(best, abs=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["int8", "float32"])
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 def test_many_rows_are_ranked_exactly(mode: Mode) -> None:
     """Thousands of nearly equal scores come in the order of their float64 values."""
     rng = np.random.default_rng(7)

@@ -11,9 +11,11 @@ import apsw
 import numpy as np
 import pytest
 
-from servers.memory import segments
-from servers.memory.codes import Coding, Float32Coding, Int8Coding
+from servers.memory import mapped_arrays
+from servers.memory.codes import Coding
 from servers.memory.columns import TensorColumns, unit
+from servers.memory.float_codes import Float16Coding, Float32Coding
+from servers.memory.int8_codes import Int8Coding
 from servers.memory.loading import fill
 from servers.memory.store.base import Memory, ModelMark, Selection, Transaction
 from servers.memory.store.sqlite import DERIVED_NAME, FILE_NAME, SqliteStore
@@ -77,7 +79,7 @@ def truth(store: SqliteStore) -> dict[str, tuple[object, ...]]:
     return shown(columns)
 
 
-@pytest.mark.parametrize("coding", [Float32Coding(), Int8Coding()], ids=["float32", "int8"])
+@pytest.mark.parametrize("coding", [Float32Coding(), Float16Coding(), Int8Coding()], ids=lambda one: one.mode)
 def test_a_later_start_reads_only_what_no_segment_holds(folder: Path, coding: Coding) -> None:
     """The second start shows and scores what the first did, and reads the rest of the rows alone."""
     with opened(folder) as store:
@@ -218,7 +220,7 @@ def test_the_last_room_of_the_disk_is_left_to_memories(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """On a disk that is nearly full no segment is begun, nothing of one is left, and the start succeeds."""
-    monkeypatch.setattr(segments, "LEFT_FREE_BYTES", 1 << 62)
+    monkeypatch.setattr(mapped_arrays, "LEFT_FREE_BYTES", 1 << 62)
     with caplog.at_level(logging.WARNING), opened(folder) as store:
         assert shown(filled(store)[0]) == truth(store)
     assert "kept for memories" in caplog.text

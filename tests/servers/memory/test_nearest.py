@@ -39,7 +39,7 @@ def index_of(vectors: np.ndarray, mode: Mode) -> VectorIndex:
     return index
 
 
-@pytest.mark.parametrize("mode", ["int8", "float32"])
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 @pytest.mark.parametrize("spread", [1e-7, 1e-5, 1e-3, 1e-2])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_nearest_of_a_crowd_is_as_near_as_any(mode: Mode, spread: float, seed: int) -> None:
@@ -59,7 +59,7 @@ def test_the_nearest_of_a_crowd_is_as_near_as_any(mode: Mode, spread: float, see
         assert cosines.max() - own <= allowed
 
 
-@pytest.mark.parametrize("mode", ["int8", "float32"])
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 def test_identical_memories_are_all_equally_near(mode: Mode) -> None:
     """A hundred times the same memory: its surprise is nothing, whichever of them is named."""
     vectors = np.repeat(crowd(1, 0.1, 7), 10 * MOST_TESTED, axis=0)
@@ -70,7 +70,7 @@ def test_identical_memories_are_all_equally_near(mode: Mode) -> None:
     assert found.similarity == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("mode", ["int8", "float32"])
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 def test_hidden_memories_of_a_crowd_do_not_count(mode: Mode) -> None:
     """What was deleted is not the nearest, even where the codes cannot tell it from the others."""
     vectors = crowd(10 * MOST_TESTED, 1e-5, 3)
