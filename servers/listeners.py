@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 from collections.abc import Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import psutil
 from servers.errors import BadSettings, PortTaken
 from servers.settings import is_loopback
 
-__all__ = ["Listeners", "bind", "describe_holder", "inherit"]
+__all__ = ["Listeners", "bind", "describe_holder", "inherit", "raise_file_limit"]
 
 FIRST_FD = 3
 BACKLOG = 1024
@@ -113,6 +114,14 @@ def describe_holder(port: int) -> str:
             except psutil.Error:
                 return f"port {port} is held by pid {connection.pid}"
     return f"port {port} is held by another user's process (see it with: sudo ss -ltnp 'sport = :{port}')"
+
+
+def raise_file_limit(wanted: int) -> None:
+    """Lets this process hold as many sockets as it may accept; the usual soft limit of 1,024 is fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _resolve(host: str) -> list[Address]:

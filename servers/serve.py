@@ -14,7 +14,6 @@ import gc
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 from collections.abc import Iterable, Mapping
@@ -24,7 +23,7 @@ import uvicorn
 from servers.access import AccessRules
 from servers.asgi import Doors
 from servers.errors import BadSettings, StartupError
-from servers.listeners import BACKLOG, Listeners, bind, inherit
+from servers.listeners import BACKLOG, Listeners, bind, inherit, raise_file_limit
 from servers.logs import PhaseLog, configure_logging
 from servers.notify import Notifier
 from servers.readiness import Readiness
@@ -156,7 +155,7 @@ class ServerProcess:
         telemetry.peers.update(_read_peers(os.environ))
         readiness.subscribe(self._notifier.on_change)
         readiness.subscribe(PhaseLog(self._service.name))
-        _raise_file_limit(self._settings.max_connections + _SPARE_FILES)
+        raise_file_limit(self._settings.max_connections + _SPARE_FILES)
         server = uvicorn.Server(_uvicorn_config(doors, self._settings))
         ledger = server.server_state = ConnectionLedger()
         server.config.load()
@@ -182,9 +181,9 @@ class ServerProcess:
             await self._service.stop()
 
     async def _drain(self, server: uvicorn.Server, doors: Doors, ledger: ConnectionLedger) -> None:
-        self._service.readiness.drain()
         if self._shared is not None:
-            self._shared.close()
+            await self._let_settle(self._shared.leave_s())
+        self._service.readiness.drain()
         for listening in server.servers:
             listening.close()
         doors.drain()
@@ -202,6 +201,13 @@ class ServerProcess:
                 await ledger.emptied.wait()
         for connection in list(ledger.connections):
             connection.transport.abort()
+
+    async def _let_settle(self, within_s: float) -> None:
+        """Other processes are there for whoever comes now, so nobody who was just accepted is refused."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.0 if self._is_hurried else within_s) as self._limit:
+                await asyncio.Event().wait()
+        self._limit = None
 
     async def _is_emptied(self, doors: Doors, within_s: float) -> bool:
         try:
@@ -288,11 +294,3 @@ def _read_peers(environ: Mapping[str, str]) -> dict[str, str]:
     except ValueError as error:
         raise BadSettings(f"LUCID_PEERS is not JSON: {error}", where="the environment") from error
     return {str(name): str(url) for name, url in peers.items()} if isinstance(peers, dict) else {}
-
-
-def _raise_file_limit(wanted: int) -> None:
-    """Lets this process hold as many sockets as it may accept; the usual soft limit of 1,024 is fewer."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

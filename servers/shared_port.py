@@ -29,6 +29,8 @@ __all__ = ["SharedPort", "open_shared", "turn_after_s"]
 _TURN_S = 0.001
 _MOST_TURNS = 8.0
 _REST_S = 1.0
+_FIRST_REQUEST_S = 0.25
+"""From the acceptance of a client to its first request: it has not said anything yet that could be kept."""
 _ACCEPT_QUEUE = struct.Struct("=24xI")
 """tcpi_unacked of `struct tcp_info`: of a listening socket, how many connections wait to be accepted."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -56,6 +58,7 @@ class SharedPort:
         self._beginning: set[asyncio.Task[None]] = set()
         self._timers: dict[socket.socket, asyncio.TimerHandle] = {}
         self._is_open = False
+        self._accepted_at = -math.inf
 
     def follow(self, readiness: Readiness) -> None:
         """Accept while `readiness` says that requests can be served, and else leave it to the others."""
@@ -65,6 +68,11 @@ class SharedPort:
 
         readiness.subscribe(changed)
         self._set_open(readiness)
+
+    def leave_s(self) -> float:
+        """Accept nobody any more; returns how long whoever was accepted last may take to ask, in seconds."""
+        self.close()
+        return max(0.0, self._accepted_at + _FIRST_REQUEST_S - self._loop.time())
 
     def close(self) -> None:
         """Accept nobody any more; what was accepted goes on."""
@@ -121,6 +129,7 @@ class SharedPort:
             self._pause(listener, _REST_S, self._listen)
             return False
         connection.setblocking(False)
+        self._accepted_at = self._loop.time()
         task = self._loop.create_task(self._begin(connection), name="accepted connection")
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)

@@ -93,7 +93,8 @@ def serve(*, blocks: bool) -> None:
                 connection.setblocking(True)
                 connection.recv(4096)
                 body = os.environ["LUCID_GENERATION"].encode()
-                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+                head = f"HTTP/1.0 200 OK\r\nChild: {os.environ['LUCID_CHILD']}\r\nContent-Length: {len(body)}"
+                connection.sendall(b"%s\r\n\r\n%s" % (head.encode(), body))
 
 
 def parse() -> argparse.Namespace:
