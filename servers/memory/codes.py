@@ -60,6 +60,10 @@ class Codes(Protocol):
     def held_bytes(self) -> int:
         """What is in this machine's memory for them, besides the vectors."""
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether scores come from memory as fast as they can."""
+
     def write(self, start: int, units: torch.Tensor) -> None:
         """Encode unit vectors float32 (n, d) as the rows from `start` on."""
 

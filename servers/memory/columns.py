@@ -19,6 +19,7 @@ from servers.memory.blocks import Block
 from servers.memory.codes import Coding
 from servers.memory.float_codes import Float32Coding
 from servers.memory.id_column import IdColumn
+from servers.memory.index_budget import COLUMN_BYTES
 from servers.memory.mapped_arrays import Array
 from servers.memory.places import Places
 from servers.memory.residency import Residency, Unlimited
@@ -104,6 +105,21 @@ class TensorColumns:
     def namespace_count(self) -> int:
         """How many namespaces have a number."""
         return len(self._namespaces)
+
+    def full_blocks(self) -> tuple[Block, ...]:
+        """Return the blocks whose rows are all written."""
+        return self._blocks[: len(self._ids) // self.block_rows]
+
+    def held_bytes(self) -> int:
+        """Return what is in this machine's memory for all rows, what was only set aside not counted."""
+        rows, full = len(self._ids), self.full_blocks()
+        held = self._ids.held_bytes + rows * COLUMN_BYTES + sum(block.held_bytes for block in full)
+        growing = self._blocks[len(full) : len(full) + 1]
+        return held + sum(block.held_bytes * (rows - block.start) // self.block_rows for block in growing)
+
+    def rows_left(self) -> int | None:
+        """Return how many more rows there may be, None: any."""
+        return self._residency.rows_left(len(self._ids), self._ids.held_bytes)
 
     def code_of(self, namespace: str) -> int | None:
         """Return the number that stands for a namespace in `View.namespaces`, None if nothing is in it."""

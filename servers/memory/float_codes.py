@@ -126,12 +126,12 @@ class _Float16Codes:
         if remainders is None:
             remainders = torch.zeros(-(-len(halves) // CHUNK_ROWS), device=halves.device)
         self.remainders: torch.Tensor = remainders
-        self._is_loaded = stored is None
+        self.is_loaded = stored is None
 
     @property
     def held_bytes(self) -> int:
         """The halves, where they are in this machine's memory."""
-        return 2 * self.halves.numel() if self._is_loaded and self.halves.device.type == "cpu" else 0
+        return 2 * self.halves.numel() if self.is_loaded and self.halves.device.type == "cpu" else 0
 
     def plain(self) -> Array | None:
         """Return the halves, unless a GPU has them."""
@@ -143,16 +143,16 @@ class _Float16Codes:
 
     def load(self) -> None:
         """Copy the halves from the file."""
-        if not self._is_loaded and self._stored is not None:
+        if not self.is_loaded and self._stored is not None:
             self.halves = self._torch.from_numpy(self._stored.copy())
-            self._is_loaded = True
+            self.is_loaded = True
             give_back(self._stored)
 
     def unload(self) -> None:
         """Read the halves from the file."""
-        if self._is_loaded and self._stored is not None:
+        if self.is_loaded and self._stored is not None:
             self.halves = self._torch.from_numpy(self._stored)
-            self._is_loaded = False
+            self.is_loaded = False
 
     def write(self, start: int, units: torch.Tensor) -> None:
         """Encode these rows."""
@@ -170,7 +170,7 @@ class _Float16Codes:
     def scores(self, queries: Queries, relevance: float, bias: torch.Tensor, first: int = 0) -> torch.Tensor:
         """Return the scores of len(bias) rows, the first of which is `first`."""
         products = self._products(queries.codes, self.halves[first : first + len(bias)])
-        if not self._is_loaded and self._stored is not None:
+        if not self.is_loaded and self._stored is not None:
             give_back(self._stored)
         return padded(self._torch, products.mul_(relevance).add_(bias))
 
@@ -240,6 +240,7 @@ class _Float32Codes:
     """The vectors of a block, wherever they lie."""
 
     held_bytes: Final = 0
+    is_loaded: Final = True
 
     def __init__(self, torch: Any, vectors: torch.Tensor, is_frugal: bool) -> None:
         self._torch = torch

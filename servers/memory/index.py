@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from servers.memory.codes import Mode
+from servers.memory.codes import Coding, Mode
 from servers.memory.coding_choice import choose_coding
 from servers.memory.columns import BLOCK_ROWS, TensorColumns, View, unit
 from servers.memory.first_pass import Ask, FirstPass
+from servers.memory.index_state import IndexState
 from servers.memory.lens import Kind, Lens, Lenses
 from servers.memory.nearest import nearest_rows
 from servers.memory.ranking import column, rank_by_columns, rank_by_relevance
+from servers.memory.residency import Residency, Unlimited
 from servers.memory.search import Found, Neighbour, Search
 from servers.memory.store.base import Columns
 
@@ -45,7 +47,8 @@ class VectorIndex:
     """The searchable columns of a store, rebuilt at start and kept in step by the one thread that commits.
 
     `append`, `replace`, `remove`, `revive` and `reserve` are called by that thread; everything else by any.
-    `mode` forces a coding instead of the best one for this machine; see `servers.memory.codes`.
+    `mode` or `coding` force a coding instead of the best one for this machine; see `servers.memory.codes`.
+    `residency` decides what of it lies in memory.
     """
 
     def __init__(
@@ -54,20 +57,38 @@ class VectorIndex:
         device: str = "cpu",
         *,
         mode: Mode | None = None,
+        coding: Coding | None = None,
         block_rows: int = BLOCK_ROWS,
+        residency: Residency | None = None,
     ) -> None:
         import torch  # seconds of import time, see TensorColumns
 
-        self._torch = torch
-        coding = choose_coding(device, dimensions, mode)
+        coding = coding or choose_coding(device, dimensions, mode)
         self.mode: Mode = coding.mode
-        self.columns = TensorColumns(dimensions, device, coding=coding, block_rows=block_rows)
+        self._residency = residency or Unlimited()
+        self.columns = TensorColumns(
+            dimensions, device, coding=coding, block_rows=block_rows, residency=self._residency
+        )
         self._lenses = Lenses(torch, self.columns)
         self._first_pass = FirstPass(torch, coding, device)
 
     def close(self) -> None:
         """Let go of the threads; nothing may be called afterwards."""
         self._first_pass.close()
+        self._residency.close()
+
+    def state(self) -> IndexState:
+        """Return what the index searches by and what it holds in memory."""
+        blocks = self.columns.full_blocks()
+        return IndexState(
+            mode=self.mode,
+            held_bytes=self.columns.held_bytes() + self._lenses.held_bytes,
+            budget_bytes=self._residency.budget_bytes,
+            rows_left=self.columns.rows_left(),
+            blocks=len(blocks),
+            blocks_in_files=sum(block.is_in_file for block in blocks),
+            blocks_loaded=sum(block.codes.is_loaded for block in blocks),
+        )
 
     def reserve(self, rows: int) -> None:
         """Make room for `rows` more before their commit, so that what is committed can always be shown."""
@@ -146,7 +167,7 @@ class VectorIndex:
         if not lens.total:
             return [Found([], 0, lens.hidden) for _ in searches]
         wanted = [min(search.offset + search.count, lens.total) for search in searches]
-        found = self._first_pass.candidates(view, self._ask(view, lens, searches, max(wanted)))
+        found = self._first_pass.candidates(view, _ask(view, lens, searches, max(wanted)))
         ranked = rank_by_relevance(view, searches, found.rows, found.owners, wanted)
         return [
             Found(hits[search.offset :], lens.total, lens.hidden)
@@ -169,8 +190,8 @@ class VectorIndex:
             hits = rank_by_columns(view, search, rows, wanted)
         else:
             if rows is None or total * SELECTIVE > view.rows:
-                ask = self._ask(view, lens, [search], wanted)
-                ask = ask if rows is None else replace(ask, bias=self._only(rows, bias))
+                ask = _ask(view, lens, [search], wanted)
+                ask = ask if rows is None else replace(ask, bias=_only(rows, bias))
                 rows = self._first_pass.candidates(view, ask).rows
             (hits,) = rank_by_relevance(view, [search], rows, np.zeros_like(rows), [wanted])
         return Found(hits[search.offset :], total, hidden)
@@ -187,24 +208,30 @@ class VectorIndex:
         matching = column(view.significances, rows) >= search.min_significance
         return rows[matching], int((~matching).sum())
 
-    def _only(self, rows: Rows, bias: torch.Tensor) -> torch.Tensor:
-        """The bias at these rows, minus infinity elsewhere."""
-        masked = self._torch.full_like(bias, -math.inf)
-        places = self._torch.from_numpy(rows).to(bias.device)
-        masked[places] = bias[places]
-        return masked
 
-    def _ask(self, view: View, lens: Lens, searches: Sequence[Search], wanted: int) -> Ask:
-        weights, device = searches[0].weights, view.alive.device
-        queries = np.stack([search.query for search in searches if search.query is not None])
-        return Ask(
-            units=self._torch.from_numpy(unit(queries)).to(device),
-            relevance=weights.relevance,
-            bias=lens.bias[: view.rows],
-            bias_scale=weights.significance + weights.recency,
-            drift=max(lens.drift(search.now_ms) for search in searches),
-            wanted=wanted,
-        )
+def _only(rows: Rows, bias: torch.Tensor) -> torch.Tensor:
+    """The bias at these rows, minus infinity elsewhere."""
+    import torch
+
+    masked = torch.full_like(bias, -math.inf)
+    places = torch.from_numpy(rows).to(bias.device)
+    masked[places] = bias[places]
+    return masked
+
+
+def _ask(view: View, lens: Lens, searches: Sequence[Search], wanted: int) -> Ask:
+    import torch
+
+    weights, device = searches[0].weights, view.alive.device
+    queries = np.stack([search.query for search in searches if search.query is not None])
+    return Ask(
+        units=torch.from_numpy(unit(queries)).to(device),
+        relevance=weights.relevance,
+        bias=lens.bias[: view.rows],
+        bias_scale=weights.significance + weights.recency,
+        drift=max(lens.drift(search.now_ms) for search in searches),
+        wanted=wanted,
+    )
 
 
 def _kind(search: Search) -> Kind:

@@ -141,6 +141,11 @@ class _Int8Codes:
         held = sum(self._packed_bytes for tile in self._packed if tile is not None) + 8 * len(self._steps)
         return held + (self._plain.numel() if self._stored is None and self._plain is not None else 0)
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all tiles are packed."""
+        return all(tile is not None for tile in self._packed)
+
     def parts(self) -> dict[str, torch.Tensor]:
         """What a block consists of that has kept its plain integers."""
         columns = {"steps": self._steps, "shifts": self._shifts, "remainders": self.remainders}

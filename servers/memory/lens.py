@@ -75,6 +75,12 @@ class Lenses:
         self._known: OrderedDict[Kind, Lens] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def held_bytes(self) -> int:
+        """What is in this machine's memory for them; on a GPU nothing is."""
+        with self._lock:
+            return sum(4 * len(lens.bias) for lens in self._known.values() if lens.bias.device.type == "cpu")
+
     def look(self, kind: Kind, now_ms: int) -> tuple[View, Lens]:
         """Return the newest view and the lens that covers exactly its rows."""
         with self._lock:

@@ -8,12 +8,13 @@ means `index`'s.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TypeVar
 
 from servers.embedding.engine import ModelInfo
 from servers.embedding.worker import EmbeddingWorker
 from servers.memory.group_commit import GroupCommit
-from servers.memory.index import VectorIndex
+from servers.memory.indexing import open_index
 from servers.memory.jobs import Job, Outcome
 from servers.memory.keywords import KeywordIndex
 from servers.memory.ledger import Ledger
@@ -133,7 +134,7 @@ class Memories(MemoryReads):
             lambda: index.counts(self.now_ms(), self._settings.significance_threshold)
         )
         info = await self._read(lambda: opened(self._store).info())
-        return Counts(visible, active, writer.depth, info, index.mode)
+        return Counts(visible, active, writer.depth, info, index.state())
 
     def _open(self) -> None:
         # Kept by the thread that opened it, so that a start that is cancelled meanwhile still closes it.
@@ -142,15 +143,24 @@ class Memories(MemoryReads):
     def _build_index(self, model: ModelMark, device: str) -> None:
         store = opened(self._store)
         store.bind_model(model)
-        index = VectorIndex(model.dimensions, device)
         total, done = store.count(), 0
+        index = open_index(
+            model.dimensions,
+            device,
+            rows=total,
+            memory_bytes=self._settings.index_memory,
+            folder=self._settings.index_folder,
+        )
 
         def show_progress(rows: int) -> None:
             nonlocal done
             done += rows
             self._readiness.enter("index", min(1.0, done / max(1, total)))
 
-        fill(index.columns, store, show_progress)
+        with ExitStack() as undo:
+            undo.callback(index.close)
+            fill(index.columns, store, show_progress)
+            undo.pop_all()
         if self._settings.keyword_search:
             self._keywords = KeywordIndex()
             for memories in store.read_all(None, ROWS_PER_STEP):

@@ -11,7 +11,7 @@ import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from servers.memory.blocks import Block
 from servers.memory.index_budget import IndexBudget
@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 class Residency(Protocol):
     """Where full blocks lie. Called by the one thread that writes the columns."""
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """The memory that the index is to keep to, None: any."""
 
     def rows_left(self, rows: int, id_bytes: int) -> int | None:
         """Return how many more rows there may be beside so many with ids of so many bytes; None: any."""
@@ -41,6 +45,8 @@ class Residency(Protocol):
 
 class Unlimited:
     """Everything in memory, but vectors that came from a file."""
+
+    budget_bytes: Final = None
 
     def rows_left(self, rows: int, id_bytes: int) -> int | None:
         """Return None."""
@@ -76,6 +82,11 @@ class Budgeted:
         self._mover = ThreadPoolExecutor(1, thread_name_prefix="memory-blocks")
         self._moving: Future[None] | None = None
         self._has_failed = False
+
+    @property
+    def budget_bytes(self) -> int | None:
+        """The whole budget."""
+        return self.budget.total_bytes
 
     def rows_left(self, rows: int, id_bytes: int) -> int | None:
         """Return what the budget leaves."""

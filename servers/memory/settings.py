@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import ByteSize, Field, SecretStr, field_validator
 
 from servers.embedding.models import find_model
 from servers.errors import BadSettings, ModelMissing
@@ -59,6 +59,12 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
     ballast_bytes: int = Field(
         default=64 << 20, ge=0, description="space kept for a full disk, given up so that deleting goes on"
     )
+    index_memory: ByteSize | None = Field(
+        default=None,
+        ge=16 << 20,
+        description="memory that the search index keeps to, such as 512MiB; what does not fit lies in files "
+        "under `path`; None: as much as it needs",
+    )
     write_queue_rows: int = Field(default=8192, ge=1, description="memories that may wait for their commit")
 
     @field_validator("store")
@@ -67,6 +73,11 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
         if store is not None and not store.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://; leave it out for SQLite in the folder `path`")
         return store
+
+    @property
+    def index_folder(self) -> Path:
+        """Where the index keeps files that can be made again."""
+        return self.path.expanduser() / "index"
 
     @property
     def rank_weights(self) -> RankWeights:

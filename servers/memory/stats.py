@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from servers.memory.codes import Mode
+from servers.memory.index_state import IndexState
 from servers.memory.instants import iso_utc
 from servers.memory.settings import MemorySettings
 from servers.memory.store.base import StoreInfo
@@ -15,16 +15,13 @@ from servers.memory.store.base import StoreInfo
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Facts about the memories: those shown, those above the threshold, rows that wait for their commit.
-
-    `index_mode` names the codes that a search passes over first, see `servers.memory.codes`.
-    """
+    """Facts about the memories: those shown, those above the threshold, rows that wait for their commit."""
 
     visible: int
     active: int
     waiting_rows: int
     store: StoreInfo
-    index_mode: Mode
+    index: IndexState
 
 
 def stats_object(
@@ -42,7 +39,7 @@ def stats_object(
         },
         "last_backup": _last_backup(counts),
         **_memory_counts(counts),
-        "index": {"mode": counts.index_mode if counts else None, "exact": True},
+        "index": _index_object(counts.index) if counts else {"mode": None, "exact": True},
         "store": _store_object(counts, str(settings.path)),
     }
     return merged | ({"gpu": embedding["gpu"]} if "gpu" in embedding else {})
@@ -60,6 +57,19 @@ def _memory_counts(counts: Counts | None) -> dict[str, Any]:
         "active_memories": counts.active if counts else None,
         "deleted_memories": counts.store.deleted_rows if counts else None,
         "damaged_memories": counts.store.damaged_rows if counts else None,
+    }
+
+
+def _index_object(index: IndexState) -> dict[str, Any]:
+    return {
+        "mode": index.mode,
+        "exact": True,
+        "memory_bytes": index.held_bytes,
+        "budget_bytes": index.budget_bytes,
+        "room_for": index.rows_left,
+        "blocks": index.blocks,
+        "blocks_in_files": index.blocks_in_files,
+        "blocks_loaded": index.blocks_loaded,
     }
 
 
