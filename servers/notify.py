@@ -84,7 +84,8 @@ def _status(readiness: Readiness) -> str:
     if readiness.failure is not None:
         return f"failed: {readiness.failure}"
     percent = "" if readiness.progress is None else f" {readiness.progress:.0%}"
-    return f"{readiness.phase}{percent}"
+    about = "" if readiness.detail is None else f": {readiness.detail}"
+    return f"{readiness.phase}{percent}{about}"
 
 
 def _one_line(value: object) -> str:

@@ -21,6 +21,13 @@ __all__ = ["STORE_PHASES", "Readiness"]
 STORE_PHASES = frozenset({"open-store", "index"})
 """Phases in which the store, not the model, is what a request waits for (ux.md's phase names)."""
 
+_ABOUT = {
+    "download": "the model; only the first start does this",
+    "export": "the model for a faster engine; only the first start does this",
+    "measure": "which engine is fastest here; only the first start does this",
+}
+"""What a person who waits through such a phase should know of it."""
+
 _LEAST_RETRY_S, _MOST_RETRY_S = 0.5, 30.0
 
 
@@ -28,7 +35,8 @@ class Readiness:
     """The one place where a server says how far it is.
 
     May be changed from any thread; subscribers are called on the changing thread and must not block.  Phases
-    are import, download, load-model, warmup, open-store, index, ready; progress is 0…1 or None when unknown.
+    are import, download, load-model, export, measure, warmup, open-store, index, ready; progress is 0…1 or
+    None when unknown.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -50,11 +58,11 @@ class Readiness:
         self._subscribers.append(on_change)
 
     def enter(self, phase: str, progress: float | None = None, detail: str | None = None) -> None:
-        """Reports a phase, or progress inside it."""
+        """Reports a phase, or progress inside it; without `detail` a person is told what the phase is."""
         with self._lock:
             if phase != self.phase:
                 self._phase_since = self._clock()
-            self.phase, self.progress, self.detail = phase, progress, detail
+            self.phase, self.progress, self.detail = phase, progress, detail or _ABOUT.get(phase)
         self._announce()
 
     def ready(self, device: str | None = None) -> None:

@@ -76,7 +76,7 @@ def statistics_lines(measured: Measured) -> list[str]:
     lines = [
         f"{count} call{'s' * (count != 1)} of {measured.service} {measured.kind} one after another:"
         f" {measured.elapsed_s:.2f} s{rate}; connect {measured.connect_ms:.1f} ms",
-        _row("ms", [f"{name:>9}" for name in _FIGURES]),
+        _row("ms", [f"{name:>8}" for name in _FIGURES]),
         _row("reply", [_cell(report["reply_ms"][name]) for name in _FIGURES]),
     ]
     lines += _stage_lines(report)
@@ -99,7 +99,7 @@ def _stage_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def _row(name: str, cells: Sequence[str]) -> str:
-    return f"{name:<12}{''.join(cells)}"
+    return f"{name:<11}{''.join(cells)}"
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -122,4 +122,4 @@ def _stage(told: object) -> dict[str, float] | None:
 
 
 def _cell(value: float | None) -> str:
-    return f"{'-' if value is None else f'{value:.2f}':>9}"
+    return f"{'-' if value is None else f'{value:.2f}':>8}"

@@ -87,7 +87,7 @@ class Foreground:
         """Say once that everything is ready, and where."""
         self._ready.set()
         self._output.data("all services are ready")
-        for line in address_lines(document):
+        for line in address_lines(document, width=self._output.width(sys.stdout)):
             self._output.text(line)
 
     async def _stop_on_signals(self) -> None:

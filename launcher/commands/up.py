@@ -107,7 +107,7 @@ def _tell_outcome(
             "services": services,
         }
         output.data(json.dumps(outcome, ensure_ascii=False, indent=2))
-    for line in address_lines(document, is_ready=is_ready):
+    for line in address_lines(document, is_ready=is_ready, width=output.width(sys.stderr)):
         output.note(line)
 
 
@@ -158,7 +158,7 @@ def _on_terminal(config_path: Path, services: tuple[str, ...], brought: BroughtU
             if not _wants_to_go_on(config_path, output):
                 return EXIT_INTERRUPTED
         else:
-            for line in address_lines(document):
+            for line in address_lines(document, width=output.width(sys.stderr)):
                 output.note(line)
             break
     from launcher.commands.dashboard import show_dashboard

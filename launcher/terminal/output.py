@@ -43,11 +43,12 @@ class Output:
     def note(self, text: str) -> None:
         """Write progress or a hint to stderr; silent under `-q`."""
         if not self.quiet:
-            self._say(text)
+            self._say(wrapped_note(text, self.width(sys.stderr)))
 
     def warn(self, text: str) -> None:
         """Write something that the user must see to stderr, `-q` or not."""
-        self._say(click.style(f"warning: {text}", fg="yellow"))
+        shown = wrapped_note(f"warning: {text}", self.width(sys.stderr))
+        self._say(click.style(shown, fg="yellow"))
 
     def error(self, error: LauncherError) -> None:
         """Write an error to stderr: code and sentence first, the mend last; under `-v` its fields as JSON."""
@@ -120,6 +121,18 @@ def paint_error(text: str) -> str:
     off.
     """
     return "\n".join(_paint_line(line) for line in text.splitlines())
+
+
+def wrapped_note(text: str, width: int | None) -> str:
+    """A note whose lines are broken between words where they are longer than the terminal is wide."""
+    if width is None or all(len(line) <= width for line in text.splitlines()):
+        return text
+    from launcher.terminal.wrapping import hanging  # only a person at a narrow terminal pays for it
+
+    return "\n".join(
+        hanging("", line, len(line) - len(line.lstrip()) + 2, width) if len(line) > width else line
+        for line in text.splitlines()
+    )
 
 
 def wrapped_error(text: str, width: int | None) -> str:

@@ -3,7 +3,7 @@
 Pure. A phase lasts from the first snapshot that shows it to the first that shows the next one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher.terminal.sanitize import clean
@@ -41,11 +41,30 @@ class PhaseTimes:
         """Whether any of the start came by: else nothing is known of how long it took."""
         return bool(self._began)
 
-    def text(self) -> str:
-        """`ready in 9.4 s   import 2.1 · load-model 1.3`; empty before it is ready, or when it was before."""
+    def text(self, room: int | None = None) -> str:
+        """`ready in 9.4 s   import 2.1 · load-model 1.3`; empty before it is ready, or when it was before.
+
+        At most `room` cells: the longest phases are told then, and an ellipsis stands for the others.
+        """
         if self._ready_s is None or not self._began:
             return ""
-        ends = [start for _, start in self._began[1:]] + [self._ready_s]
+        took = self._took(self._ready_s)
+        head = f"ready in {self._ready_s:.1f} s   "
+        for count in range(len(took), -1, -1):
+            told = _told(took, count)
+            if room is None or len(head) + len(told) <= room:
+                return f"{head}{told}".rstrip()
+        return head.rstrip()
+
+    def _took(self, ready_s: float) -> list[tuple[str, float]]:
+        """The phases that are worth telling, with their seconds."""
+        ends = [start for _, start in self._began[1:]] + [ready_s]
         took = [(clean(phase), end - start) for (phase, start), end in zip(self._began, ends, strict=True)]
-        told = " · ".join(f"{phase} {seconds:.1f}" for phase, seconds in took if seconds >= _LEAST_S)
-        return f"ready in {self._ready_s:.1f} s   {told}".rstrip()
+        return [(phase, seconds) for phase, seconds in took if seconds >= _LEAST_S]
+
+
+def _told(took: Sequence[tuple[str, float]], count: int) -> str:
+    """The `count` longest phases, in the order in which they happened; empty for none."""
+    longest = sorted(took, key=lambda each: each[1], reverse=True)[:count]
+    parts = [f"{phase} {seconds:.1f}" for phase, seconds in took if (phase, seconds) in longest]
+    return " · ".join([*parts, *(["…"] if count < len(took) else [])]) if parts else ""

@@ -3,7 +3,7 @@
 Writes lines and two cursor movements; knows nothing of where the snapshots come from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
@@ -50,7 +50,9 @@ class StepList:
         """One child's line; a ready one tells how long each phase of its start took."""
         times = self._times.setdefault(child["name"], PhaseTimes())
         times.take(child)
-        told = times.text() if child["state"] == "ready" else ""
+        # Beside the mark, the name, and the last column, which must stay free.
+        room = self._width() - 5 - max(12, len(clean(str(child["name"])))) - 1
+        told = times.text(room) if child["state"] == "ready" else ""
         dot = told.replace("·", "-") if self._ascii_only else told
         return step_line(child, ascii_only=self._ascii_only, ready_text=dot)
 
@@ -85,13 +87,13 @@ def _what(child: Mapping[str, Any], state: str, ascii_only: bool) -> str:
     if state != "starting":
         return clean(headline(child))
     phase = clean(str(child.get("phase") or "starting")).ljust(12)
-    progress = child.get("progress")
-    if progress is None:
-        return f"{phase} {since}"
-    bar = cells.bar(progress, BAR_WIDTH, ascii_only=ascii_only)
     detail = clean(str(child.get("detail") or ""))
     if detail.startswith(str(child.get("phase"))):
-        detail = ""  # a server's STATUS often says what the phase and the bar say
+        detail = detail.partition(": ")[2]  # a server's STATUS often begins with what phase and bar say
+    progress = child.get("progress")
+    if progress is None:
+        return f"{phase} {since}  {detail}".rstrip()
+    bar = cells.bar(progress, BAR_WIDTH, ascii_only=ascii_only)
     return f"{phase} {bar} {cells.percent(progress).strip():>4}  {since}  {detail}"
 
 
@@ -101,22 +103,38 @@ def _fit(line: str, width: int) -> str:
     return line if text_width(plain) < width else plain[: max(width - 2, 1)] + "…"
 
 
-def address_lines(document: Mapping[str, Any], *, is_ready: bool = True) -> list[str]:
-    """Where the services are, and what to try next: nothing that needs them ready before they are."""
+def address_lines(
+    document: Mapping[str, Any], *, is_ready: bool = True, width: int | None = None
+) -> list[str]:
+    """Where the services are, and what to try next: nothing that needs them ready before they are.
+
+    What does not fit side by side in `width` cells stands one below the other.
+    """
     services = document["services"]
     places = [
         f"{clean(name)} {clean(str(service['url']))}"
         for name, service in services.items()
         if service.get("url")
     ]
-    lines = ["  " + "   ".join(places)] if places else []
+    lines = _beside("  ", places, "   ", width)
     consoles = [s for s in services.values() if s.get("server") == "memory" and s.get("port")]
     if consoles:
         lines.append(f"  console http://localhost:{consoles[0]['port']}/")
     if not is_ready:
-        return [*lines, "  next    lucid-launch wait   or   lucid-launch dashboard"]
+        return [
+            *lines,
+            *_beside("  next    ", ["lucid-launch wait", "lucid-launch dashboard"], "   or   ", width),
+        ]
     inference = next((name for name, s in services.items() if s.get("server") == "inference"), None)
     if inference is not None:
         example = f'lucid-launch call {clean(inference)} embeddings text="hello"'
-        lines.append(f"  try     lucid-launch selftest   or   {example}")
+        lines += _beside("  try     ", ["lucid-launch selftest", example], "   or   ", width)
     return lines
+
+
+def _beside(head: str, parts: Sequence[str], between: str, width: int | None) -> list[str]:
+    """One line if it fits, else a line for each part."""
+    line = head + between.join(parts)
+    if not parts or width is None or text_width(line) <= width:
+        return [line] if parts else []
+    return [f"{head if place == 0 else ' ' * len(head)}{part}" for place, part in enumerate(parts)]

@@ -37,7 +37,7 @@ def test_a_start_is_told_phase_by_phase(supervisor: tuple[str, socket.socket]) -
     notifier.close()
     received = [sock.recv(4096).decode().splitlines() for _ in range(4)]
     assert received[0] == [
-        "STATUS=load-model 62%",
+        "STATUS=load-model 62%: 56/91 MB",
         "X_LUCID_PHASE=load-model",
         "X_LUCID_PROGRESS=0.62",
         "X_LUCID_DETAIL=56/91 MB",

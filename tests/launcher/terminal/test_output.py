@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from launcher.terminal.output import Output
+from launcher.terminal.output import Output, wrapped_note
 
 
 class Terminal(io.StringIO):
@@ -81,3 +81,24 @@ def test_ascii_can_be_asked_for() -> None:
 def test_colour(color: str, environ: Mapping[str, str], is_terminal: bool, expected: bool) -> None:
     """The flag beats the environment, NO_COLOR beats FORCE_COLOR, and a pipe gets none unasked."""
     assert output(color, **environ).wants_color(Terminal(is_terminal=is_terminal)) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("short", "short"),
+        (
+            "left running; come back with  lucid-launch dashboard",
+            "left running; come back\n  with  lucid-launch\n  dashboard",
+        ),
+        (
+            "  at ws://localhost:35283/a/long/path and more",
+            "  at\n    ws://localhost:35283/a/long/path\n    and more",
+        ),
+        ("first\nthe second line is too long", "first\nthe second line is too\n  long"),
+    ],
+)
+def test_a_note_is_broken_between_words(text: str, shown: str) -> None:
+    """Never inside of an address, which is for copying; a pipe gets it as it is."""
+    assert wrapped_note(text, 24) == shown
+    assert wrapped_note(text, None) == text

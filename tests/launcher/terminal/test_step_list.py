@@ -2,6 +2,7 @@
 
 import io
 
+from launcher.terminal.phase_times import PhaseTimes
 from launcher.terminal.step_list import StepList, address_lines, step_line
 from tests.launcher.control_double import all_ready, child, crash_looping, two_services
 
@@ -47,6 +48,31 @@ def test_the_phases_of_a_start_are_told_once_it_is_ready() -> None:
     shown.snapshot(document)
     last = stream.getvalue().rpartition("\x1b[2A")[2]
     assert "ready in 3.4 s   import 2.1 · load-model 1.3" in last
+
+
+def test_a_narrow_terminal_is_told_the_longest_phases() -> None:
+    """In the order in which they happened, as many as fit; an ellipsis says that there were more."""
+    times = PhaseTimes()
+    for seconds, phase in ((0.0, "spawn"), (0.2, "import"), (2.3, "warmup"), (2.9, "load-model")):
+        times.take({"generation": 1, "state": "starting", "phase": phase, "uptime_s": seconds})
+    times.take({"generation": 1, "state": "ready", "phase": None, "uptime_s": 4.2})
+    assert times.text() == "ready in 4.2 s   spawn 0.2 · import 2.1 · warmup 0.6 · load-model 1.3"
+    assert times.text(69) == times.text()
+    assert times.text(62) == "ready in 4.2 s   import 2.1 · warmup 0.6 · load-model 1.3 · …"
+    assert times.text(50) == "ready in 4.2 s   import 2.1 · load-model 1.3 · …"
+    assert times.text(35) == "ready in 4.2 s   import 2.1 · …"
+    assert times.text(20) == "ready in 4.2 s"
+
+
+def test_what_a_long_phase_is_about_is_told_beside_it() -> None:
+    """The end of a STATUS that begins with phase and percentage; with and without a bar."""
+    starting = child("memory", "starting", pid=1, phase="measure", uptime_s=6.0)
+    told = "measure: which engine is fastest here"
+    assert step_line({**starting, "detail": told}).endswith("6s  which engine is fastest here")
+    told = "measure 62%: which engine is fastest here"
+    line = step_line({**starting, "progress": 0.62, "detail": told})
+    assert line.endswith("62%  6s  which engine is fastest here")
+    assert step_line({**starting, "detail": "measure 62%"}).endswith("6s")
 
 
 def test_a_new_generation_is_timed_anew() -> None:
@@ -96,6 +122,19 @@ def test_addresses_and_the_next_step() -> None:
         "lucid-launch selftest",
     ):
         assert part in text
+
+
+def test_what_does_not_fit_stands_one_below_the_other() -> None:
+    """An address that was broken could not be copied."""
+    assert len(address_lines(all_ready(), width=130)) == 3
+    assert address_lines(all_ready(), width=60)[2:] == [
+        "  try     lucid-launch selftest",
+        '          lucid-launch call inference embeddings text="hello"',
+    ]
+    assert address_lines(all_ready(), width=40)[:2] == [
+        "  inference ws://localhost:5005",
+        "  memory ws://localhost:5000",
+    ]
 
 
 def test_a_service_without_address_is_left_out() -> None:
