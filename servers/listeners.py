@@ -77,6 +77,7 @@ def inherit(environ: MutableMapping[str, str], pid: int, first_fd: int = FIRST_F
     adopted = [_adopt(first_fd + offset) for offset in range(int(count))]
     clients = tuple(one for place, one in enumerate(adopted) if place not in private)
     if not clients:
+        Listeners((), private=tuple(adopted)).close()
         raise BadSettings("no descriptor is for clients", where="LISTEN_FDNAMES")
     return Listeners(clients, private=tuple(one for place, one in enumerate(adopted) if place in private))
 

@@ -57,7 +57,8 @@ class SharedPort:
         self._transports: set[asyncio.BaseTransport] = set()
         self._beginning: set[asyncio.Task[None]] = set()
         self._timers: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._is_open = False
+        self.is_open = False
+        """Whether connections are accepted now."""
         self._accepted_at = -math.inf
 
     def follow(self, readiness: Readiness) -> None:
@@ -76,7 +77,7 @@ class SharedPort:
 
     def close(self) -> None:
         """Accept nobody any more; what was accepted goes on."""
-        self._is_open = False
+        self.is_open = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -85,8 +86,8 @@ class SharedPort:
 
     def _set_open(self, readiness: Readiness) -> None:
         is_wanted = readiness.is_ready and not readiness.is_draining
-        if is_wanted and not self._is_open:
-            self._is_open = True
+        if is_wanted and not self.is_open:
+            self.is_open = True
             for listener in self._listeners:
                 self._listen(listener)
         elif not is_wanted:

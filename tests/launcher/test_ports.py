@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.configuration.models import AutoPort, FixedPort, Port, PortRange
-from launcher.ports import Holder, PortPlan, PortRequest, Taken, plan_ports
+from launcher.ports import Holder, PortPlan, PortRequest, Taken, fits, plan_ports
 
 HOLDER = Holder(7, "python old.py", "ana")
 
@@ -146,3 +146,18 @@ def test_every_plan_holds_what_it_promises(ports: list[Port], taken: set[int], s
             assert number == port.number
         elif isinstance(port, PortRange):
             assert port.first <= number <= (port.first if strict else port.last)
+
+
+def test_replicas_that_held_one_port_together_part() -> None:
+    """The first keeps it, the others find one each."""
+    requests = [ask(f"i.{n}", PortRange(5, 9), n, 3, held=5) for n in range(3)]
+    plan = plan_ports(requests, Machine([5]))
+    assert given_ports(plan) == {"i.0": 5, "i.1": 6, "i.2": 7}
+    assert [assignment.is_held for assignment in plan.assignments] == [True, False, False]
+
+
+@given(PORTS | st.just(AutoPort()), st.integers(1, 20))
+def test_what_fits_is_kept_and_nothing_else(port: Port, number: int) -> None:
+    """`fits` says what a plan does with a port that is held."""
+    (assignment,) = plan_ports([ask("a", port, held=number)], Machine([])).assignments
+    assert assignment.is_held is fits(port, number)

@@ -22,7 +22,13 @@ from tests.servers.probe_server import build_service
 
 PROBE = Path(__file__).with_name("probe_server.py")
 ROOT = PROBE.parents[2]
-AS_FD_3 = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.execv(sys.argv[2], sys.argv[2:])"
+FROM_FD_3 = """import os, sys
+given = [os.dup2(int(fd), 500 + place) for place, fd in enumerate(sys.argv[1].split(","))]
+for place, fd in enumerate(given):
+    os.dup2(fd, 3 + place)
+os.closerange(500, 600)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @dataclass
@@ -81,18 +87,19 @@ def spawn_probe() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     spawned: list[subprocess.Popen[str]] = []
 
     def spawn(
-        *argv: str, environ: dict[str, str] | None = None, held: socket.socket | None = None
+        *argv: str, environ: dict[str, str] | None = None, held: tuple[socket.socket, ...] = ()
     ) -> subprocess.Popen[str]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("LUCID_", "LISTEN_"))}
         command = [sys.executable, str(PROBE), *argv]
-        if held is not None:
-            command = [sys.executable, "-c", AS_FD_3, str(held.fileno()), *command]
+        if held:
+            numbers = ",".join(str(one.fileno()) for one in held)
+            command = [sys.executable, "-c", FROM_FD_3, numbers, *command]
         process = subprocess.Popen(
             command,
             cwd=ROOT,
             env={**clean, "PYTHONPATH": str(ROOT), **(environ or {})},
             stderr=subprocess.PIPE,
-            pass_fds=() if held is None else (held.fileno(),),
+            pass_fds=[one.fileno() for one in held],
             text=True,
         )
         spawned.append(process)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -118,6 +119,25 @@ def test_inherited_sockets_are_served_and_the_variables_taken_away(held: socket.
         assert not listeners.sockets[0].getblocking()
     finally:
         listeners.close()
+
+
+def test_a_private_socket_is_told_from_those_of_clients(held: socket.socket) -> None:
+    """By its name, wherever it stands; the port is that of the others."""
+    with socket.create_server(("127.0.0.1", 0)) as own:
+        first = fcntl.fcntl(held.fileno(), fcntl.F_DUPFD, 500)
+        assert fcntl.fcntl(own.fileno(), fcntl.F_DUPFD, first + 1) == first + 1
+        environ = {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "probe:probe.private"}
+        listeners = inherit(environ, os.getpid(), first_fd=first)
+        assert listeners is not None
+        assert (listeners.port, len(listeners.sockets)) == (port_of(held), 1)
+        assert [port_of(one) for one in listeners.private] == [port_of(own)]
+        listeners.close()
+
+
+def test_a_process_without_a_socket_for_clients_is_refused(held: socket.socket) -> None:
+    """It could never be of use."""
+    with pytest.raises(BadSettings, match="for clients"):
+        inherit({"LISTEN_FDS": "1", "LISTEN_FDNAMES": "a.private"}, os.getpid(), os.dup(held.fileno()))
 
 
 @pytest.mark.parametrize("environ", [{}, {"LISTEN_FDS": "1", "LISTEN_PID": "1"}, {"LISTEN_FDS": ""}])

@@ -157,7 +157,7 @@ async def test_held_sockets_are_inherited_and_clients_wait_in_the_backlog(spawn_
         socket.create_connection(held.getsockname()) as early,
     ):
         early.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        process = spawn_probe(environ={"LISTEN_FDS": "1", "LUCID_CHILD": "probe"}, held=held)
+        process = spawn_probe(environ={"LISTEN_FDS": "1", "LUCID_CHILD": "probe"}, held=(held,))
         early.settimeout(20)
         assert (await asyncio.to_thread(early.recv, 64)).startswith(b"HTTP/1.1 200")
         process.terminate()

@@ -12,7 +12,7 @@ import pytest
 from launcher.children.environment import ChildFacts, build_argv, build_environment, fill_in, thread_count
 from launcher.children.exec_probe import ExecProbe
 from launcher.children.parent import Parent
-from launcher.children.probe import build_probe, probe_kind
+from launcher.children.probe import build_probe, probe_kind, probe_place
 from launcher.children.probing import NotifyFacts, NotifyProbe
 from launcher.configuration.models import Service
 from launcher.probes import HttpProbe, TcpProbe, WebSocketProbe
@@ -108,6 +108,23 @@ def test_each_kind_of_health_has_its_probe(health: dict[str, object], kind: type
     if kind in (HttpProbe, TcpProbe, WebSocketProbe):
         with pytest.raises(LookupError, match="needs a port"):
             build_probe(asked, None, {}, NotifyFacts(), no_parent)
+
+
+@pytest.mark.parametrize(
+    ("health", "private_port", "place"),
+    [
+        ({"http": "/x"}, None, ("127.0.0.1", 8000)),
+        ({"tcp": True}, 9000, ("127.0.0.1", 9000)),
+        ({"exec": ["true"]}, 9000, None),
+        ({"notify": True}, None, None),
+    ],
+)
+def test_one_of_several_on_a_port_is_asked_at_its_own(
+    health: dict[str, object], private_port: int | None, place: tuple[str, int] | None
+) -> None:
+    """The shared port cannot tell them apart; a probe that connects to nothing has no address."""
+    assert probe_place(service(health=health), 8000, private_port) == place
+    assert probe_place(service(health=health), None, None) is None
 
 
 def test_default_probes() -> None:

@@ -84,3 +84,16 @@ async def test_an_env_file_that_is_gone_is_an_error(post: Post, tmp_path: Path) 
     file.unlink()
     with pytest.raises(OSError, match="env"):
         build(post, tmp_path, f"env_file: '{file}'")
+
+
+async def test_who_shares_a_port_is_told_what_is_its_own(post: Post, tmp_path: Path) -> None:
+    """The private socket comes last and is named so; no socket blocks, as the flag is one for all copies."""
+    keys = "port: 6000-6010, inherit_sockets: true, port_mode: shared"
+    with listening() as one, listening() as private:
+        request = build(post, tmp_path, keys, sockets=(one, private), private_port=6999)
+        assert request.socket_fds == (one.fileno(), private.fileno())
+        assert request.environ["LISTEN_FDNAMES"] == "a:a.private"
+        assert (request.environ["PORT"], request.environ["LUCID_PRIVATE_PORT"]) == ("6001", "6999")
+        assert not one.getblocking()
+        build(post, tmp_path, "port: 6000-6010, inherit_sockets: true", sockets=(one,))
+        assert one.getblocking()
