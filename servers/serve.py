@@ -44,6 +44,9 @@ CLOSE_HANDSHAKE_S = 1.5
 _SPARE_FILES = 256
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 
+COLLECTOR_THRESHOLDS = (10_000, 20, 20)
+"""New objects before a collection of the young, and how many of those before one of the older ones."""
+
 
 def run(service: Service, settings: ServerSettings, *, default_ports: Iterable[int]) -> int:
     """Serves until SIGTERM, SIGINT or a failed start; returns the process's exit code.
@@ -73,10 +76,13 @@ def spare_the_collector(readiness: Readiness) -> None:
     """Once everything is loaded, keeps the garbage collector from walking what lives as long as the process.
 
     torch and what it brings are 400,000 objects, and each full collection among them stops every request for
-    a tenth of a second and more.
+    a tenth of a second and more.  What is left to walk, the state of a thousand connections, is walked less
+    often than Python would: with its thresholds a third of the event loop's time went there under a flood of
+    requests, and a full collection every few seconds held everybody up.
     """
     if readiness.is_ready:
         gc.freeze()
+        gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def is_supervised(environ: Mapping[str, str]) -> bool:
@@ -151,7 +157,7 @@ class ServerProcess:
     async def _open(self, doors: Doors) -> tuple[uvicorn.Server, ConnectionLedger]:
         """Answers on the sockets from here on, whether or not the service is ready."""
         telemetry, readiness = self._service.telemetry, self._service.readiness
-        telemetry.port = self._listeners.port
+        telemetry.port, telemetry.child = self._listeners.port, os.environ.get("LUCID_CHILD")
         telemetry.peers.update(_read_peers(os.environ))
         readiness.subscribe(self._notifier.on_change)
         readiness.subscribe(PhaseLog(self._service.name))

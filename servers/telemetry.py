@@ -59,8 +59,9 @@ class LatencyWindow:
 class Telemetry:
     """The counters of one server process; used from the event loop only.
 
-    `port`, `connections` and `in_flight` are kept up to date by the doors.  `peers` maps the other services
-    of the stack to their URLs.  `activity` and `lines` are what the page shows of the recent past.
+    `port`, `connections` and `in_flight` are kept up to date by the doors.  `child` is what the launcher
+    calls this process, which tells replicas on one port apart.  `peers` maps the other services of the stack
+    to their URLs.  `activity` and `lines` are what the page shows of the recent past.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Telemetry:
         self.service, self.version, self.readiness = service, version, readiness
         self.peers = dict(peers or {})
         self.port: int | None = None
+        self.child: str | None = None
         self.connections = 0
         self.in_flight = 0
         self.total = 0
@@ -109,6 +111,7 @@ class Telemetry:
             "service": self.service,
             "version": self.version,
             "pid": os.getpid(),
+            "child": self.child,
             "port": self.port,
             "uptime_s": round(self._clock() - self._started_at, 3),
             "phase": self.readiness.phase,

@@ -22,7 +22,6 @@ from launcher.commands.server_connection import (
     door_of,
     open_server,
 )
-from launcher.commands.status import check_services
 from launcher.control_client import fetch_status
 from launcher.invocation import Invocation
 from launcher.terminal.sanitize import clean
@@ -52,12 +51,11 @@ def command(
 ) -> int:  # fmt: skip
     """Send one request over the WebSocket and show the reply, the time it took, and what that was spent on.
 
-    Values are JSON where they can be (count=5, tags=["a"]), text otherwise. A single JSON object, or `-`
-    for one
-    on stdin, is taken as the whole data. Exit code 1 when the server answers with an error.
+    SVC is a service, or one of its replicas (inference.1). Values are JSON where they can be (count=5,
+    tags=["a"]), text otherwise. A single JSON object, or `-` for one on stdin, is taken as the whole data.
+    Exit code 1 when the server answers with an error.
     """
     document = fetch_status(invocation.config_path())
-    check_services(document, [service])
     door = door_of(invocation, document, service)
     request = {"type": kind, "data": request_data(words), **ASK}
     if count is not None:

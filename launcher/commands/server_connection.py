@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from launcher.errors import ActionFailed
+from launcher.errors import ActionFailed, NoSuchService
 from launcher.invocation import Invocation
+from launcher.terminal.rows import own_address
 
 OPEN_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 60.0
@@ -72,28 +73,43 @@ class Door:
     token: str | None = field(default=None, repr=False)
 
 
-def door_of(invocation: Invocation, document: Mapping[str, Any], service: str) -> Door:
-    """The door of a service of the running stack; its token comes from the config file, where it has one.
+def door_of(invocation: Invocation, document: Mapping[str, Any], wanted: str) -> Door:
+    """The door of a service of the running stack, or of one child of it (`inference.1`), alone where that has
+    an address of its own; its token comes from the config file, where it has one.
 
-    Raises ActionFailed for a service without an address or a token that cannot be read.
+    Raises NoSuchService where there is neither, ActionFailed for a service without an address or a token that
+    cannot be read.
     """
+    service, url = _find(document["services"], wanted)
     shown = document["services"][service]
-    if not shown.get("url"):
+    if not url:
         raise ActionFailed(
             f"{service} has no address", hint="it is a command without a port; nothing can be sent to it"
         )
     if not shown.get("has_token"):
-        return Door(shown["url"])
+        return Door(url)
     from launcher.config import load_config
     from launcher.tokens import read_token
 
     config = load_config(invocation.config_path(), invocation.environ)
     try:
-        return Door(shown["url"], read_token(config.services[service]))
+        return Door(url, read_token(config.services[service]))
     except KeyError:
         raise ActionFailed(f"{service} is no longer in the file that says where its token is") from None
     except (OSError, UnicodeError) as error:
         raise ActionFailed(f"the token of {service} cannot be read: {error}") from error
+
+
+def _find(services: Mapping[str, Any], wanted: str) -> tuple[str, str | None]:
+    """The service that is meant, and the address of it or of the child that is."""
+    if wanted in services:
+        return wanted, services[wanted].get("url")
+    children = {child["name"]: (name, child) for name, each in services.items() for child in each["children"]}
+    if wanted not in children:
+        raise NoSuchService(wanted, [*services, *children])
+    service, child = children[wanted]
+    own = own_address(child)
+    return service, child.get("url") if own is None else f"ws://{own}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from launcher.errors import NoSuchService
 from launcher.invocation import Invocation
 from launcher.terminal.output import Output
 from launcher.terminal.reasons import QUOTED, has_reason, reason_lines
-from launcher.terminal.rows import not_ready, rows_of
+from launcher.terminal.rows import not_ready, own_address, rows_of
 from launcher.terminal.sanitize import clean
 from launcher.terminal.status_table import table_lines
 
@@ -64,7 +64,7 @@ def show(
     width = output.width(sys.stdout)
     rows = rows_of(document, services, ascii_only=output.is_ascii(sys.stdout))
     lines = [*table_lines(rows, width), *_gpu_lines(output, document, services)]
-    told = remarks(document, services)
+    told = [*shared_ports(document, services), *remarks(document, services)]
     for child in filter(has_reason, not_ready(document, services)):
         told += ["", *reason_lines(child)]
     for line in [*lines, *(_fitted(line, width) for line in told)]:
@@ -88,6 +88,17 @@ def _gpu_lines(output: Output, document: Mapping[str, Any], services: Collection
 
     width = output.width(sys.stdout)
     return ["", *(row[:width] for row in gpu_rows(document, ascii_only=output.is_ascii(sys.stdout)))]
+
+
+def shared_ports(document: Mapping[str, Any], services: Collection[str]) -> list[str]:
+    """A line for each service whose children share a port: where each of them can be asked alone."""
+    lines = []
+    for name, service in document.get("services", {}).items():
+        own = [(child, own_address(child)) for child in service.get("children") or []]
+        each = ", ".join(clean(f"{child['name']} at {address}") for child, address in own if address)
+        if each and (not services or name in services):
+            lines.append(f"  {clean(name)}: port {service.get('port')} is shared; alone, {each}")
+    return ["", *lines] if lines else []
 
 
 def remarks(document: Mapping[str, Any], services: Collection[str]) -> list[str]:

@@ -15,6 +15,7 @@ from launcher.dashboard.history import History, child_figures
 from launcher.logs.history import ExitMark
 from launcher.logs.records import local_time
 from launcher.terminal import cells
+from launcher.terminal.rows import own_address
 from launcher.terminal.sanitize import clean
 
 __all__ = ["Solo", "example_lines", "solo_lines"]
@@ -86,6 +87,7 @@ def _headline(solo: Solo) -> Text:
         ("up", None if child.get("uptime_s") is None else cells.duration(child["uptime_s"])),
         ("restarts", child.get("restarts")),
         ("", child.get("url") or solo.service.get("url")),
+        ("alone at", own_address(child)),
         ("on", stats.get("device") or gpu.get("device")),
         ("", ", ".join(solo.gpus.get(str(each), str(each)) for each in gpu.get("ids") or []) or None),
         ("model", stats.get("model")),

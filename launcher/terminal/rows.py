@@ -50,6 +50,13 @@ def not_ready(document: Mapping[str, Any], services: Collection[str] = ()) -> li
     return found
 
 
+def own_address(child: Mapping[str, Any]) -> str | None:
+    """Where a child that shares its port is asked alone (`127.0.0.1:40123`); None for one that does not."""
+    address = (child.get("health") or {}).get("address")
+    shared = child.get("port")
+    return None if not address or shared is None or str(address).endswith(f":{shared}") else str(address)
+
+
 def _row(
     name: str,
     service: Mapping[str, Any],

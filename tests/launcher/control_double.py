@@ -139,6 +139,7 @@ def child(name: str, state: str = "ready", **facts: Any) -> Document:
         "vram_bytes": None,
         "health": {
             "probe": None,
+            "address": None,
             "ok": None,
             "age_s": None,
             "latency_ms": None,
@@ -215,6 +216,7 @@ def two_services() -> Document:
                 vram_bytes=2_254_857_830,
                 health={
                     "probe": "websocket",
+                    "address": "127.0.0.1:5005",
                     "ok": True,
                     "age_s": 0.4,
                     "latency_ms": 1.1,

@@ -35,6 +35,7 @@ def child(state: State) -> ChildDocument:
         "vram_bytes": None,
         "health": {
             "probe": None,
+            "address": None,
             "ok": None,
             "age_s": None,
             "latency_ms": None,

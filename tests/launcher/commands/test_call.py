@@ -199,3 +199,16 @@ def test_selftest_without_a_built_in_server(control: ControlDouble, run: Run) ->
     """A stack of plain commands has nothing to test, and that is said."""
     control.document = status(job=service(child("job")))
     assert run("selftest").code == 1
+
+
+def test_one_replica_is_asked_alone(server: ServerDouble, control: ControlDouble, run: Run) -> None:
+    """By the name of the child: at its own address, or at its port; who is unknown is answered with names."""
+    port = server.url.rpartition(":")[2]
+    own = child("inference.0", port=1, url="ws://localhost:1", health={"address": f"127.0.0.1:{port}"})
+    other = child("inference.1", port=int(port), url=server.url, health={"address": f"127.0.0.1:{port}"})
+    control.document = status(inference=service(own, other, port=1, url="ws://localhost:1"))
+    for name in ("inference.0", "inference.1"):
+        assert run("call", name, "stats").code == 0
+    assert len(server.received) == 2
+    done = run("call", "inference.2", "stats")
+    assert (done.code, "inference.1" in done.err) == (4, True)

@@ -144,3 +144,17 @@ def test_watch_draws_every_snapshot_until_the_stack_ends(control: ControlDouble,
     second, _ = decoder.raw_decode(done.out[end:].lstrip())
     assert (first, second) == (two_services(), all_ready())
     assert done.code == 0
+
+
+def test_who_shares_a_port_is_told_apart(control: ControlDouble, run: Run) -> None:
+    """Under the table: where each replica can be asked alone; nothing of services with a port each."""
+    children = [
+        child(f"inference.{n}", port=5005, health={"address": f"127.0.0.1:4000{n}"}) for n in range(2)
+    ]
+    alone = child("memory", port=5000, health={"address": "127.0.0.1:5000"})
+    control.document = status(memory=service(alone, port=5000), inference=service(*children, port=5005))
+    shown = run("status").out
+    told = "port 5005 is shared; alone, inference.0 at 127.0.0.1:40000, inference.1 at 127.0.0.1:40001"
+    assert f"inference: {told}" in " ".join(shown.split())
+    assert "port 5000 is shared" not in shown
+    assert "is shared" not in run("status", "memory").out
