@@ -83,7 +83,7 @@ class Codes(Protocol):
         """Return `relevance` times every similarity, plus `bias` (n,), for n rows from the row `first` on.
 
         The result is (m, n rounded up to whole chunks), minus infinity beyond n. `first` is a multiple of
-        TILE_ROWS; on a CPU the rows lie within one tile.
+        CHUNK_ROWS; on a CPU the rows lie within one tile.
         """
 
 

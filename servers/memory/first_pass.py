@@ -32,6 +32,8 @@ ROUNDING: Final = 1.001
 """Widens the measured remainders by more than the rounding error of measuring them, up to 8192 dimensions."""
 HELD_SCORES: Final = 1 << 20
 """Scores of one span, unless one piece has more: 4 MiB stay in the processor's cache."""
+GROWING_ROWS: Final = 4096
+"""Rows of a piece of what is not a full tile yet, so that it can be shared by the threads too."""
 SPANS_PER_THREAD: Final = 4
 """A thread that is held up leaves its share to the others, in pieces of this size."""
 
@@ -144,20 +146,32 @@ class FirstPass:
         return _Pass(ask, queries, errors, by_chunk)
 
     def _spans(self, view: View, queries: int) -> list[_Span]:
-        pieces = self._pieces(view)
-        fair = view.rows // (SPANS_PER_THREAD * max(1, self._threads))
-        count = max(1, min(HELD_SCORES // queries, fair) // (pieces[0].last - pieces[0].first))
-        return [tuple(pieces[start : start + count]) for start in range(0, len(pieces), count)]
+        """The pieces in spans of a fair size, so that the threads end at about the same time."""
+        fair = min(HELD_SCORES // queries, view.rows // (SPANS_PER_THREAD * max(1, self._threads)))
+        spans: list[list[_Piece]] = []
+        room = 0
+        for piece in self._pieces(view):
+            rows = piece.last - piece.first
+            if not spans or rows > room:
+                spans.append([])
+                room = fair
+            spans[-1].append(piece)
+            room -= rows
+        return [tuple(span) for span in spans]
 
     def _pieces(self, view: View) -> list[_Piece]:
         """All rows of the view, a tile at a time; a GPU takes a block at once."""
         size = len(view.blocks[0].vectors)
-        step = min(size, TILE_ROWS) if self._threads else size
-        return [
-            _Piece(block, first, min(first + step, size, view.rows - block.start))
-            for block in _blocks(view)
-            for first in range(0, min(size, view.rows - block.start), step)
-        ]
+        step, growing = (min(size, TILE_ROWS), GROWING_ROWS) if self._threads else (size, size)
+        pieces = []
+        for block in _blocks(view):
+            rows = min(size, view.rows - block.start)
+            full = rows - rows % step
+            pieces += [_Piece(block, first, first + step) for first in range(0, full, step)]
+            pieces += [
+                _Piece(block, first, min(first + growing, rows)) for first in range(full, rows, growing)
+            ]
+        return pieces
 
     def _scan(self, work: _Pass, spans: deque[_Span]) -> list[tuple[torch.Tensor, ...]]:
         """Take spans until none is left; what is found of each: query, row, score and error, one by one."""

@@ -63,6 +63,7 @@ class GroupCommit(Generic[J, R]):
         self._queue: deque[_Waiting[J, R]] = deque()
         self._queued_rows = 0
         self._is_closing = False
+        self._waking: set[asyncio.AbstractEventLoop] = set()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="memory-writer", daemon=True)
         self._thread.start()
@@ -86,8 +87,16 @@ class GroupCommit(Generic[J, R]):
                 )
             self._queue.append(waiting)
             self._queued_rows += rows
-            self._changed.notify()
+            if loop not in self._waking:
+                # After all that is ready to run: whoever submits in the same turn shares the commit.
+                self._waking.add(loop)
+                loop.call_soon(self._wake, loop)
         return await waiting.done
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._changed:
+            self._waking.discard(loop)
+            self._changed.notify()
 
     @property
     def depth(self) -> int:

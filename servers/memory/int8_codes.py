@@ -227,6 +227,9 @@ class _Int8Codes:
     def _packed_scores(
         self, packed: torch.Tensor, queries: Queries, scale: float, bias: torch.Tensor, first: int
     ) -> torch.Tensor:
+        if begun := first % self._tile:  # packed since it was looked at: with the rows before in its tile
+            bias = self._torch.nn.functional.pad(bias, (begun, 0), value=-math.inf)
+            return self._packed_scores(packed, queries, scale, bias, first - begun)[:, begun:]
         rows = len(bias)
         codes = queries.codes.to(self._torch.int16) + 128
         if len(codes) < FEWEST_QUERIES:

@@ -7,11 +7,11 @@ acknowledged". It does not know threads, sockets or SQL. Called by the one threa
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import groupby
 
 import numpy as np
 
-from servers.errors import InvalidRequest, RequestError
-from servers.memory import scoring
+from servers.errors import RequestError
 from servers.memory.alterations import Alterations
 from servers.memory.group_commit import Diverged
 from servers.memory.index import VectorIndex
@@ -21,8 +21,10 @@ from servers.memory.novelty import Novelty
 from servers.memory.room import Room
 from servers.memory.scoring import RankWeights, Rules
 from servers.memory.search import Neighbour, Search
-from servers.memory.store.base import CommitUnknown, Memory, Store, Transaction, Vector, columns_of
-from servers.scoring_terms import surprise
+from servers.memory.store.base import CommitUnknown, Store, Transaction, Vector, columns_of
+from servers.memory.store_run import StoreRun
+
+_Operation = Callable[[Transaction], list[Outcome | RequestError]]
 
 
 class Ledger:
@@ -62,20 +64,23 @@ class Ledger:
             visible, _ = self._index.counts(self._now_ms(), 0.0)
             names = self._index.columns
             self._room.begin(visible, names.namespace_count, lambda name: names.code_of(name) is not None)
-        operations: list[Callable[[Transaction], Outcome]] = []
+        operations: list[_Operation] = []
         first_row = 0
-        for job in jobs:
-            if isinstance(job, StoreJob):
-                operations.append(partial(self._store_all, novelty, first_row, job.drafts))
-                first_row += len(job.drafts)
-            elif isinstance(job, DeleteJob | RestoreJob):
-                operations.append(partial(self._mark_all, job))
+        for is_run, some in groupby(jobs, key=lambda job: isinstance(job, StoreJob)):
+            together = list(some)
+            if is_run:
+                run = [job for job in together if isinstance(job, StoreJob)]
+                operations.append(partial(self._store_run, novelty, first_row, run))
+                first_row += sum(job.rows for job in run)
             else:
-                operations.append(partial(self._alter, job))
+                operations += [partial(self._do, job) for job in together]
         try:
-            outcomes = self._store.apply(operations)
+            answers = self._store.apply(operations)
         except CommitUnknown as error:
             raise Diverged("the store may hold more than is shown") from error
+        outcomes = [
+            one for answer in answers for one in ([answer] if isinstance(answer, RequestError) else answer)
+        ]
         self._show([outcome for outcome in outcomes if isinstance(outcome, Outcome)])
         return outcomes
 
@@ -85,47 +90,22 @@ class Ledger:
         )
         return Novelty(self._index, vectors, [draft.memory.namespace for draft in drafts], self._now_ms())
 
-    def _store_all(
-        self, novelty: Novelty, first_row: int, drafts: Sequence[Draft], transaction: Transaction
-    ) -> Outcome:
-        outcome = Outcome()
-        try:
-            for row, draft in enumerate(drafts, start=first_row):
-                self._store_one(novelty, row, draft, transaction, outcome)
-            self._room.take(outcome.added)
-        except RequestError:
-            novelty.withdraw(range(first_row, first_row + len(drafts)))
-            raise
-        return outcome
+    def _store_run(
+        self, novelty: Novelty, first_row: int, jobs: Sequence[StoreJob], transaction: Transaction
+    ) -> list[Outcome | RequestError]:
+        """Store what several requests bring, with one statement for all of them."""
+        run = StoreRun(novelty, self._rules, self._room, transaction)
+        for job in jobs:
+            run.plan(job, first_row)
+            first_row += job.rows
+        return run.write()
 
-    def _store_one(
-        self, novelty: Novelty, row: int, draft: Draft, transaction: Transaction, outcome: Outcome
-    ) -> None:
-        known = transaction.find(draft.memory.id) if draft.is_named else None
-        if known is None:
-            memory = transaction.insert(self._scored(novelty, row, draft))
-            novelty.accept(row, memory.id)
-            outcome.added.append(memory)
-        else:
-            memory = _repeated(known, draft.memory)
-            if known.deleted_at_ms is not None:
-                transaction.set_deleted(known.id, None)
-                outcome.revived.append(memory)
-        outcome.memories.append(memory)
-
-    def _scored(self, novelty: Novelty, row: int, draft: Draft) -> Memory:
-        neighbour = novelty.nearest(row)
-        novel = surprise(None if neighbour is None else neighbour.similarity)
-        if draft.surprise is not None:
-            novel = draft.surprise
-        weighed = scoring.weigh_significance(novel, draft.information, self._rules.weights)
-        is_duplicate = neighbour is not None and neighbour.similarity >= self._rules.duplicate_similarity
-        return replace(
-            draft.memory,
-            surprise=novel,
-            significance=weighed if draft.significance is None else draft.significance,
-            duplicate_of=neighbour.id if neighbour is not None and is_duplicate else None,
-        )
+    def _do(self, job: Job, transaction: Transaction) -> list[Outcome | RequestError]:
+        """Carry out a job that is none of storing; its error undoes it alone."""
+        if isinstance(job, DeleteJob | RestoreJob):
+            return [self._mark_all(job, transaction)]
+        assert not isinstance(job, StoreJob), "stored in runs"
+        return [self._alter(job, transaction)]
 
     def _alter(self, job: Alteration, transaction: Transaction) -> Outcome:
         outcome = self._alterations.run(job, transaction)
@@ -183,13 +163,3 @@ class Ledger:
         changed = [*outcome.added, *outcome.revived, *outcome.replaced]
         self._keywords.put((memory.seq, memory.text) for memory in changed)
         self._keywords.remove(outcome.removed_seqs)
-
-
-def _repeated(known: Memory, wanted: Memory) -> Memory:
-    if known.text == wanted.text and known.namespace == wanted.namespace:
-        return replace(known, deleted_at_ms=None)
-    raise InvalidRequest(
-        f"id: {wanted.id!r} already belongs to another memory (namespace {known.namespace!r}); an id may be "
-        "repeated only with the same text. Choose another id.",
-        details={"field": "id", "id": wanted.id, "namespace": known.namespace},
-    )

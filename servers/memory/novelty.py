@@ -5,13 +5,16 @@ accepted count, so a refused batch leaves no trace in the surprise of what follo
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from servers.memory.columns import unit
 from servers.memory.search import Neighbour
+
+ALONE_PRODUCTS: Final = 1 << 18
+"""Up to so many products OpenBLAS computes in the calling thread; those of more threads spin for a while."""
 
 
 class Neighbours(Protocol):
@@ -35,6 +38,8 @@ class Novelty:
     ) -> None:
         self._known = known.nearest(vectors, namespaces, now_ms) if len(vectors) else []
         self._among = _similarities(unit(vectors), namespaces)
+        # No row accepted so far can be nearer than this; most often the known neighbour is.
+        self._nearest_before: list[float] = np.tril(self._among + 2.0, -1).max(axis=1, initial=0.0).tolist()
         # Added to a row of similarities, it leaves those of the accepted rows and hides all others.
         self._hiding = np.full(len(vectors), -np.inf, dtype=np.float32)
         self._ids: dict[int, str] = {}
@@ -42,7 +47,7 @@ class Novelty:
     def nearest(self, row: int) -> Neighbour | None:
         """Return the most similar memory to that row, known or accepted before; the known one wins a tie."""
         known = self._known[row]
-        if not self._ids:
+        if not self._ids or (known is not None and known.similarity + 2.0 >= self._nearest_before[row]):
             return known
         similarities = self._among[row] + self._hiding
         best = int(similarities.argmax())
@@ -67,7 +72,10 @@ def _similarities(units: npt.NDArray[np.float32], namespaces: Sequence[str]) -> 
     """The similarity of every pair of rows (n, n), minus infinity across namespaces."""
     codes = {namespace: code for code, namespace in enumerate(dict.fromkeys(namespaces))}
     places = np.array([codes[namespace] for namespace in namespaces], dtype=np.int64)
-    similarities: npt.NDArray[np.float32] = units @ units.T
+    similarities = np.empty((len(units), len(units)), dtype=np.float32)
+    step = max(1, ALONE_PRODUCTS // max(1, units.size))
+    for first in range(0, len(units), step):
+        similarities[first : first + step] = units[first : first + step] @ units.T
     if len(codes) > 1:
         similarities[places[:, None] != places] = -np.inf
     return similarities

@@ -90,6 +90,10 @@ class _OnlyRemoving:
         """Refuse a new memory."""
         raise self._full()
 
+    def insert_many(self, memories: Sequence[Memory]) -> list[Memory]:
+        """Refuse new memories."""
+        raise self._full()
+
     def replace(self, memory: Memory) -> None:
         """Refuse a longer text."""
         raise self._full()

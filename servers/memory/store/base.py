@@ -197,6 +197,9 @@ class Transaction(Protocol):
     def insert(self, memory: Memory) -> Memory:
         """Add a memory whose id is not taken; returns it with its `seq`."""
 
+    def insert_many(self, memories: Sequence[Memory]) -> list[Memory]:
+        """Add memories whose ids are not taken, one at least; returns them with their `seq`, in order."""
+
     def replace(self, memory: Memory) -> None:
         """Write the undeleted memory of that seq anew; id and seq stay what they were."""
 

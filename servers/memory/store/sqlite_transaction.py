@@ -40,8 +40,15 @@ class SqliteTransaction:
 
     def insert(self, memory: Memory) -> Memory:
         """Add a memory whose id is not taken; returns it with its `seq`."""
-        self._writer.execute(rows.INSERT, rows.to_row(memory))
-        return replace(memory, seq=self._writer.last_insert_rowid())
+        (added,) = self.insert_many([memory])
+        return added
+
+    def insert_many(self, memories: Sequence[Memory]) -> list[Memory]:
+        """Add memories whose ids are not taken, one at least; returns them with their `seq`, in order."""
+        self._writer.executemany(rows.INSERT, map(rows.to_row, memories))
+        # One thread writes and AUTOINCREMENT only counts up, so the seqs of one statement have no gaps.
+        first = self._writer.last_insert_rowid() - len(memories) + 1
+        return [replace(memory, seq=seq) for seq, memory in enumerate(memories, start=first)]
 
     def replace(self, memory: Memory) -> None:
         """Write the undeleted memory of that seq anew."""

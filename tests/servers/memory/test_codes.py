@@ -56,6 +56,20 @@ def test_no_score_is_further_off_than_its_bound(
     assert bool(((scores - truth).abs() <= bound + coding.slack(encoded, relevance, 1.0)).all())
 
 
+def test_a_part_of_a_tile_scores_the_same_whether_packed_or_not() -> None:
+    """Who looked at a tile before it was full may ask for a part of it when it is packed."""
+    coding = Int8Coding()
+    vectors = spiky(np.random.default_rng(1), ROWS, 64, 0.5)
+    queries = coding.encode(spiky(np.random.default_rng(2), 3, 64, 0.5))
+    growing, full = (coding.block(torch.empty(ROWS, 64)) for _ in range(2))
+    growing.write(0, vectors[:-1])
+    full.write(0, vectors)
+    bias = torch.linspace(-1, 1, CHUNK_ROWS - 1)
+    one, other = (block.scores(queries, 0.5, bias, CHUNK_ROWS) for block in (growing, full))
+    assert torch.allclose(one, other, atol=1e-5)
+    assert one.shape == (3, CHUNK_ROWS)
+
+
 def test_hidden_rows_stay_hidden() -> None:
     """A bias of minus infinity gives minus infinity, in a block that grows and in a full one."""
     coding = Int8Coding()

@@ -56,6 +56,22 @@ def clustered(rng: np.random.Generator, rows: int, spread: float) -> np.ndarray:
     return unit(vectors.astype(np.float32))
 
 
+@pytest.mark.parametrize("rows", [1, 64, 65, 511, 512, 513, 1500, 2048])
+def test_every_row_is_looked_at_in_tiles_and_parts_of_tiles(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However full the last tile of the last block is, the nearest row to each stored vector is itself."""
+    for place in ("servers.memory.first_pass", "servers.memory.int8_codes"):
+        monkeypatch.setattr(f"{place}.TILE_ROWS", 4 * CHUNK_ROWS)
+    monkeypatch.setattr("servers.memory.first_pass.GROWING_ROWS", CHUNK_ROWS)
+    vectors = unit(np.random.default_rng(3).normal(size=(rows, 64)).astype(np.float32))
+    view = view_of(vectors, "int8", block_rows=8 * CHUNK_ROWS)
+    ask = Ask(torch.from_numpy(vectors), 1.0, torch.zeros(rows), 0.0, 0.0, 1)
+    with first_pass("int8") as made:
+        found = made.candidates(view, ask)
+    assert set(range(rows)) <= set(found.rows[found.owners == found.rows].tolist())
+
+
 @pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 @settings(deadline=None, max_examples=40)
 @given(

@@ -71,6 +71,13 @@ async def submitted(writer: GroupCommit[str, str], *jobs: str, rows: int = 1) ->
     return tasks
 
 
+async def test_all_that_comes_in_one_turn_shares_a_commit(open_writer: Open, recorder: Recorder) -> None:
+    """The first of many to submit does not begin a commit of its own while the others are about to."""
+    writer = open_writer()
+    assert await asyncio.gather(*(writer.submit(job) for job in "abc")) == ["A", "B", "C"]
+    assert recorder.groups == [["a", "b", "c"]]
+
+
 async def test_a_lone_job_is_committed_at_once(open_writer: Open, recorder: Recorder) -> None:
     """Nobody else needs to come for a commit to begin."""
     assert await open_writer().submit("a") == "A"

@@ -19,8 +19,9 @@ from servers.memory.index import VectorIndex
 from servers.memory.jobs import DeleteJob, Draft, Job, Outcome, RestoreJob, StoreJob
 from servers.memory.ledger import Ledger
 from servers.memory.search import Search
-from servers.memory.store.base import Columns, ModelMark
+from servers.memory.store.base import Columns, Memory, ModelMark
 from servers.memory.store.sqlite import SqliteStore
+from servers.memory.store.sqlite_transaction import SqliteTransaction
 from tests.servers.memory.doubles import DIMENSIONS, RULES, Disk, make_memory, make_vector
 
 NOW_MS = 1_700_000_000_000
@@ -143,6 +144,59 @@ def test_storing_a_deleted_id_brings_it_back(world: World) -> None:
     assert world.shown() == set()
     world.commit(store_job(draft("a")))
     assert world.shown() == {"a"}
+
+
+def test_a_refused_batch_brings_nothing_back(world: World) -> None:
+    """A batch that is refused leaves the deleted memory that it named deleted."""
+    world.commit(store_job(draft("gone"), draft("taken")))
+    world.commit(DeleteJob(["gone"]))
+    batch = store_job(draft("gone"), draft("taken", text="another"))
+    (refused,) = world.ledger.commit([batch])
+    assert isinstance(refused, InvalidRequest)
+    assert world.shown() == {"taken"}
+
+
+def test_an_id_named_twice_at_once_is_brought_back_once(world: World) -> None:
+    """Two requests of one group that name a deleted memory both get it; it is shown once."""
+    world.commit(store_job(draft("gone")))
+    world.commit(DeleteJob(["gone"]))
+    one, other = world.commit(store_job(draft("gone")), store_job(draft("gone"), draft("new")))
+    assert one.memories == other.memories[:1]
+    assert [len(each.revived) for each in (one, other)] == [1, 0]
+    assert world.shown() == {"gone", "new"}
+
+
+def test_an_id_may_be_named_twice_in_one_batch(world: World) -> None:
+    """The second item gets the memory of the first; another text under it undoes the batch."""
+    (outcome,) = world.commit(store_job(draft("a"), draft("a")))
+    assert outcome.memories == [outcome.added[0]] * 2
+    (refused,) = world.ledger.commit([store_job(draft("b"), draft("b", text="another"))])
+    assert isinstance(refused, InvalidRequest)
+    assert world.shown() == {"a"}
+
+
+def test_the_meaning_of_an_id_is_held_within_a_group(world: World) -> None:
+    """A request that gives another text to an id that the group has just stored is refused alone."""
+    stored, refused = world.ledger.commit([store_job(draft("a")), store_job(draft("a", text="another"))])
+    assert isinstance(stored, Outcome)
+    assert isinstance(refused, InvalidRequest)
+
+
+def test_what_cannot_be_added_spares_the_repetitions_beside_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be added, requests for memories that exist are answered, and only they."""
+    world.commit(store_job(draft("known")))
+
+    def refuse(self: SqliteTransaction, memories: Sequence[Memory]) -> list[Memory]:
+        raise StorageFull("full")
+
+    monkeypatch.setattr(SqliteTransaction, "insert_many", refuse)
+    answers = world.ledger.commit(
+        [store_job(draft("new")), store_job(draft("known")), store_job(draft("known"), draft("new"))]
+    )
+    assert [type(answer) for answer in answers] == [StorageFull, Outcome, StorageFull]
+    assert world.shown() == {"known"}
 
 
 def test_deletion_and_restoring_say_what_they_did(world: World) -> None:

@@ -130,6 +130,9 @@ def _break_at_commit(
             then()
             raise postgres.psycopg.OperationalError("server closed the connection unexpectedly")
 
+        def cursor(self, **options: bool) -> object:
+            return writer.cursor(**options)
+
         def close(self) -> None:
             writer.close()
 
