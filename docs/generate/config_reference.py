@@ -44,7 +44,9 @@ GIVEN = """\
 |---|---|
 | `PORT`, `HOST` | where to listen |
 | `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID` | listening sockets that the launcher holds, from descriptor 3
-(with `inherit_sockets`) |
+(with `inherit_sockets`), each under the service's name |
+| `LUCID_PRIVATE_PORT` | with `port_mode: shared`: the port of one more socket, `NAME.private`, which no sibling has and
+on which probes ask; none of the sockets blocks then ([Run several of one service](../how-to/replicas.md)) |
 | `NOTIFY_SOCKET` | where `sd_notify` messages go: `READY=1`, `STATUS=…`, `STOPPING=1`, `WATCHDOG=1`,
 `EXTEND_TIMEOUT_USEC=…`, `X_LUCID_PHASE=…`, `X_LUCID_PROGRESS=0.62`, `X_LUCID_DEVICE=cuda:0` |
 | `CUDA_VISIBLE_DEVICES`, `CUDA_DEVICE_ORDER` | the GPUs by UUID, an empty text for the CPU; `PCI_BUS_ID` |

@@ -160,6 +160,7 @@ def _service(children: list[Document], *, port: int | None, server: str | None) 
 def _child(name: str, *, stats: Document | None = None, **facts: Any) -> Document:
     health = {
         "probe": "websocket" if stats else None,
+        "address": f"127.0.0.1:{facts['port']}" if stats and facts.get("port") else None,
         "ok": True if stats else None,
         "age_s": 0.4 if stats else None,
         "latency_ms": 1.1 if stats else None,
