@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -82,9 +83,14 @@ def render() -> str:
         table(("option", "", "default"), _own_options(MemorySettings)),
         "## Options of the inference server",
         table(("option", "", "default"), _own_options(InferenceSettings)),
-        GIVEN,
+        _unwrapped(GIVEN),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _unwrapped(text: str) -> str:
+    """`text` with its rows and paragraphs on one line each: a row of a table ends with its line."""
+    return re.sub(r"(?<!\n)\n(?![\n|#])", " ", text)
 
 
 def _rows(properties: Mapping[str, Any], prefix: str = "", depth: int = 3) -> Iterator[tuple[str, str, str]]:
