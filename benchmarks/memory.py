@@ -17,11 +17,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory_mixed, memory_report, memory_search, memory_serving, memory_stores
+from benchmarks import (
+    memory_budget,
+    memory_mixed,
+    memory_report,
+    memory_search,
+    memory_serving,
+    memory_stores,
+)
 from servers.embedding.machine import describe_machine, library_version
 
 RESULTS = Path(__file__).with_name("results")
-PARTS = ("stores", "search", "retrieve", "mixed", "start", "gpu")
+PARTS = ("stores", "search", "retrieve", "mixed", "start", "budget", "gpu")
 EXIT_NO_GPU = 6
 
 
@@ -50,7 +57,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, help="a virtual environment with faiss, chromadb and lancedb")
     parser.add_argument("--only", action="append", choices=PARTS, help="this part alone; may be repeated")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of the parts search and start")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the parts search, start and budget")
     parser.add_argument("--gpu-rows", type=int, default=10_000_000)
     parser.add_argument("--name", default="cpu", help="of the result files")
     return parser.parse_args()
@@ -64,6 +71,7 @@ def _measures(options: argparse.Namespace) -> dict[str, Callable[[], dict[str, A
         "retrieve": lambda: memory_serving.measure_retrieve(data, rounds),
         "mixed": lambda: memory_mixed.measure(data, rounds),
         "start": lambda: memory_serving.measure_start(data, options.rows, rounds),
+        "budget": lambda: memory_budget.measure(data, options.rows),
         "gpu": lambda: memory_search.measure_gpu(options.gpu_rows, max(rounds, 15)),
     }
 

@@ -86,6 +86,18 @@ def _start(found: Figures) -> Iterator[Row]:
     yield _at_most("resident memory then, beyond the vectors", 400, beyond, "MiB")
 
 
+def _budget(found: Figures) -> Iterator[Row]:
+    for budget in found["budgets"]:
+        figures = found[budget]
+        most = int(budget.removesuffix("MiB"))
+        yield _at_most(
+            f"index_memory {budget}: resident for the index", most, figures["limited_index_mb"], "MiB"
+        )
+        ratio = figures["limited_search_ms"] / figures["unlimited_search_ms"]
+        yield _at_most(f"index_memory {budget}: search / without", 4, ratio, "x")
+        yield _at_most(f"index_memory {budget}: answers unlike those without", 0, figures["unlike"], "")
+
+
 def _gpu(found: Figures) -> Iterator[Row]:
     yield _at_least("GPU, batches of 64", 7_000, found["queries_per_second"], "/s")
     yield _at_least("of the memory bandwidth", 0.6, found["bandwidth_share"], "x")
@@ -97,6 +109,7 @@ _PARTS: dict[str, Callable[[Figures], Iterator[Row]]] = {
     "retrieve": _retrieve,
     "mixed": _mixed,
     "start": _start,
+    "budget": _budget,
     "gpu": _gpu,
 }
 

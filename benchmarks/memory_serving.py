@@ -53,11 +53,11 @@ class Served:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[Served]:
-    """Run the memory server over `folder` with its default engine until the block ends."""
+def server(folder: Path, **more: object) -> Iterator[Served]:
+    """Run the memory server over `folder`, default engine and `more` options, until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    options = {"path": str(folder), "backend": "auto"}
+    options = {"path": str(folder), "backend": "auto", **more}
     environ = {**os.environ, "LUCID_OPTIONS": json.dumps(options), "PORT": str(port), "HF_HUB_OFFLINE": "1"}
     began = time.perf_counter()
     process = subprocess.Popen(

@@ -117,6 +117,10 @@ class TensorColumns:
         growing = self._blocks[len(full) : len(full) + 1]
         return held + sum(block.held_bytes * (rows - block.start) // self.block_rows for block in growing)
 
+    def settle(self) -> None:
+        """Return once every full block lies where it is to lie."""
+        self._residency.settle()
+
     def rows_left(self) -> int | None:
         """Return how many more rows there may be, None: any."""
         return self._residency.rows_left(len(self._ids), self._ids.held_bytes)

@@ -30,11 +30,11 @@ def fill(columns: TensorColumns, store: Store, on_rows: Callable[[int], None]) -
     """Add every undeleted memory of the store to the empty columns; `on_rows` is told how many came."""
     if isinstance(store, Marked):
         _Filling(columns, store, on_rows).run()
-        return
-    columns.reserve(store.count())
-    for step in store.scan(ROWS_PER_STEP):
-        columns.append(step)
-        on_rows(len(step.ids))
+    else:
+        for step in store.scan(ROWS_PER_STEP):
+            columns.append(step)
+            on_rows(len(step.ids))
+    columns.settle()
 
 
 class _Filling:

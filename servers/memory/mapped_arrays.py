@@ -7,6 +7,7 @@ them again when they are touched.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
@@ -73,6 +74,13 @@ def expect_single_rows(array: Array) -> None:
     pages = _pages_of(array)
     if pages is not None:
         pages.madvise(mmap.MADV_RANDOM)
+
+
+def return_free_memory() -> None:
+    """Have the allocator give back what was freed; it keeps it otherwise, up to a third of what is in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    if trim is not None:
+        trim(0)
 
 
 def _pages_of(array: Array) -> mmap.mmap | None:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from servers.memory.blocks import Block
 from servers.memory.index_budget import IndexBudget
-from servers.memory.mapped_arrays import moved_to_disk
+from servers.memory.mapped_arrays import moved_to_disk, return_free_memory
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,9 @@ class Residency(Protocol):
     def complete(self, block: Block) -> None:
         """Take a block whose last row has just been written."""
 
+    def settle(self) -> None:
+        """Return once every full block lies where it is to lie."""
+
     def close(self) -> None:
         """Let go of threads; nothing may be called afterwards."""
 
@@ -61,6 +64,9 @@ class Unlimited:
 
     def complete(self, block: Block) -> None:
         """Leave it where it is."""
+
+    def settle(self) -> None:
+        """All do."""
 
     def close(self) -> None:
         """There is no thread."""
@@ -116,9 +122,10 @@ class Budgeted:
         self._moving = self._mover.submit(self._move_all)
 
     def settle(self) -> None:
-        """Return once every full block lies where it is to lie."""
+        """Return once every full block lies where it is to lie, and nothing else is held."""
         if self._moving is not None:
             self._moving.result()
+        return_free_memory()
 
     def close(self) -> None:
         """Finish what is on its way."""
@@ -150,6 +157,7 @@ class Budgeted:
         with self._lock:
             self._in_files.append(block)
             self._fit()
+        return_free_memory()
 
     def _fit(self) -> None:
         """Load the codes of the newest blocks, as many as fit: those are already, or were just written."""
