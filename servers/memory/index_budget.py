@@ -41,8 +41,8 @@ class IndexBudget:
 
     @property
     def block_rows(self) -> int:
-        """The rows of one block: a power of two, 1024 at least."""
-        rows = FEWEST_BLOCK_ROWS
+        """The rows of one block: a power of two, 1024 at least unless there may be no more than fewer."""
+        rows = min(FEWEST_BLOCK_ROWS, self.most_block_rows)
         share = self.total_bytes // GROWING_SHARE
         while 2 * rows <= self.most_block_rows and self._growing(2 * rows) <= share:
             rows *= 2
