@@ -1,7 +1,7 @@
 """Clients that people really use, unmodified: openai (Python and npm), LangChain, LlamaIndex.
 
-LangChain and LlamaIndex are in the extra `clients`, the npm package wherever NODE_PATH points; where they are
-missing, their tests are skipped and say what to install.
+LangChain and LlamaIndex are imported where they are used, since that takes seconds. The npm package lies
+wherever NODE_PATH points; where it is missing, its test is skipped and says what to install.
 """
 
 import asyncio
@@ -27,7 +27,6 @@ MODEL = "all-MiniLM-L6-v2"
 TEXTS = ["a quiet harbour", "a storm"]
 TOKEN = "a-token-of-some-length"
 SCRIPT = Path(__file__).with_name("openai_client.cjs")
-EXTRA = "install the extra `clients` to run this"
 PATIENCE_S = 20.0
 
 
@@ -138,13 +137,14 @@ async def test_langchain_with_its_default_is_told_the_cure(
     running: Any, connections: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sends token ids of another vocabulary, which would give wrong vectors; the refusal names the way."""
-    langchain = pytest.importorskip("langchain_openai", reason=EXTRA)
-    tiktoken = pytest.importorskip("tiktoken", reason=EXTRA)
+    import tiktoken
+    from langchain_openai import OpenAIEmbeddings
+
     letters = {bytes([each]): each for each in range(256)}
     vocabulary = tiktoken.Encoding("letters", pat_str=r"[\s\S]", mergeable_ranks=letters, special_tokens={})
     # Its own would be downloaded, and this is about what it sends.
     monkeypatch.setattr(tiktoken, "get_encoding", lambda name: vocabulary)
-    embeddings = langchain.OpenAIEmbeddings(
+    embeddings = OpenAIEmbeddings(
         model=MODEL,
         base_url=f"{running.http}/v1",
         api_key="none",
@@ -159,8 +159,9 @@ async def test_langchain_works_with_the_cure(
     running: Any, connections: dict[str, Any], vectors: np.ndarray[Any, Any]
 ) -> None:
     """Documents and queries, in a thread and asynchronously."""
-    langchain = pytest.importorskip("langchain_openai", reason=EXTRA)
-    embeddings = langchain.OpenAIEmbeddings(
+    from langchain_openai import OpenAIEmbeddings
+
+    embeddings = OpenAIEmbeddings(
         model=MODEL,
         base_url=f"{running.http}/v1",
         api_key="none",
@@ -177,8 +178,9 @@ async def test_llama_index_works_as_it_is(
     running: Any, connections: dict[str, Any], vectors: np.ndarray[Any, Any]
 ) -> None:
     """OpenAILikeEmbedding, single and in batches."""
-    module = pytest.importorskip("llama_index.embeddings.openai_like", reason=EXTRA)
-    embedding = module.OpenAILikeEmbedding(
+    from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+
+    embedding = OpenAILikeEmbedding(
         model_name=MODEL,
         api_base=f"{running.http}/v1",
         api_key="none",
