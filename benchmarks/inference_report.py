@@ -91,8 +91,8 @@ def _behaviour_rows(backend: str) -> list[Row]:
     def expired(each: Round) -> float:
         return float(each[f"overload {backend}"]["with_deadline"]["expired_computed"])
 
-    def neighbours(each: Round) -> float:
-        return float(each[f"neighbours {backend}"]["share"])
+    def neighbours(key: str) -> Callable[[Round], float]:
+        return lambda each: float(each[f"neighbours {backend}"][key])
 
     return [
         (f"{backend}: interactive p99 beside bulk / idle p99", "<= 3", interactive("bulk")),
@@ -101,11 +101,9 @@ def _behaviour_rows(backend: str) -> list[Row]:
         (f"{backend}: p50 of refusals in ms", "< 5", refused),
         (f"{backend}: p99 of refusals in ms", "", refused_p99),
         (f"{backend}: expired texts computed", "= 0", expired),
-        (
-            f"{backend}: two servers at once / one alone",
-            "",
-            lambda each: each[f"neighbours {backend}"]["share"],
-        ),
+        (f"{backend}: two servers at once / one alone", "", neighbours("share")),
+        (f"{backend}: processor time for a text, one alone / two at once", "", neighbours("cpu_share")),
+        (f"{backend}: two on one port / on a port each", "", neighbours("one_port_share")),
     ]
 
 

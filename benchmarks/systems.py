@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -67,6 +68,30 @@ def ours(backend: str, door: str = "websocket", **options: Any) -> Iterator[Syst
             yield System(f"http://127.0.0.1:{port}/v1/embeddings", "openai", port, pid)
         else:
             yield System(f"ws://127.0.0.1:{port}/", "embeddings", port, pid)
+
+
+@contextmanager
+def replicas(backend: str, count: int) -> Iterator[list[System]]:
+    """So many of this project's inference servers on one port, under the launcher; all have that address."""
+    with tempfile.TemporaryDirectory() as folder:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = int(free.getsockname()[1])
+        keys = {"server": "inference", "port": port, "port_mode": "shared", "replicas": count, "gpu": "none"}
+        services = {"inference": {**keys, "options": {"backend": backend}}}
+        Path(folder, "config.yaml").write_text(json.dumps({"services": services}))
+
+        def launch(*verb: str) -> str:
+            argv = [sys.executable, "-m", "launcher", "-C", folder, *verb]
+            environ = {**os.environ, **_QUIET, "XDG_RUNTIME_DIR": folder}
+            return subprocess.run(argv, env=environ, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+        launch("-q", "up", "-d", "--wait")
+        try:
+            children = json.loads(launch("status", "--json"))["services"]["inference"]["children"]
+            address = f"ws://127.0.0.1:{port}/"
+            yield [System(address, "embeddings", port, child["pid"]) for child in children]
+        finally:
+            launch("-q", "down")
 
 
 @contextmanager
