@@ -6,9 +6,10 @@
                                                                      SetTimer startup
     … with dependencies     the same                    waiting      CancelTimer
   waiting                   DependenciesMet             starting     new generation, Spawn, SetTimer startup
-  starting                  Spawned                     starting     StartProbe (no probe: ready, stable)
+  starting                  Spawned                     starting     StartProbe (no probe: SetTimer settle)
+  starting                  timer settle                ready        SetTimer stable
   starting                  SpawnFailed                 backoff/failed   the policy decides
-  starting                  Progressed                  starting     SetTimer startup, from now on
+  starting                  Progressed                  starting     SetTimer startup, from now on (probed)
   starting                  ProbeSucceeded              ready        SetTimer stable
   starting                  ProbeFailed                 starting     none: only the startup budget ends it
   starting                  timer startup               stopping     charged; StopProbe, Diagnose,
@@ -58,7 +59,8 @@ from typing import Any
 # Packed, as two dozen lines of names would push the rules out of sight.
 # isort: off
 from launcher.lifecycle_moves import (
-    Step, armed, become_ready, begin_stop, charge, diagnose_first, launch, settle, spawn, terminate, untimed,
+    Step, armed, become_ready, begin_stop, charge, diagnose_first, launch, settle, settle_in, spawn,
+    terminate, untimed,
 )  # fmt: skip
 from launcher.lifecycle_values import (
     CancelTimer, Child, DependenciesMet, DeviceMismatched, Diagnosed, Event, Exited, GroupEmptied, Kill,
@@ -134,7 +136,7 @@ def _spawned(child: Child, event: Spawned, now: float, jitter: float) -> Step:
         return terminate(alive, now)
     if child.rules.is_probed:
         return alive, (StartProbe(child.generation),)
-    return become_ready(alive, now)
+    return settle_in(alive, now)
 
 
 def _spawn_failed(child: Child, event: SpawnFailed, now: float, jitter: float) -> Step:
@@ -166,7 +168,7 @@ def _probe_failed(child: Child, event: ProbeFailed, now: float, jitter: float) -
 def _progressed(child: Child, event: Progressed, now: float, jitter: float) -> Step:
     if child.state == "stopping" and child.timer == "grace":
         return _more_grace(child, event.extend_s, now)
-    if child.state != "starting" or child.spawning:
+    if child.state != "starting" or child.spawning or not child.rules.is_probed:
         return child, ()
     started, timer = armed(child, "startup", max(child.rules.startup_budget_s, event.extend_s), now)
     return started, (timer,)
@@ -221,6 +223,8 @@ def _timer_fired(child: Child, event: TimerFired, now: float, jitter: float) -> 
     match event.kind:
         case "startup":
             return _startup_ran_out(child, now)
+        case "settle":
+            return become_ready(child, now)
         case "stable":
             return replace(untimed(child), failures=0), ()
         case "diagnosis":

@@ -31,6 +31,7 @@ __all__ = [
     "diagnose_first",
     "launch",
     "settle",
+    "settle_in",
     "spawn",
     "terminate",
     "untimed",
@@ -65,6 +66,14 @@ def spawn(child: Child, now: float) -> Step:
     )
     starting, timer = armed(fresh, "startup", child.rules.startup_budget_s, now)
     return starting, (Spawn(starting.generation), timer)
+
+
+def settle_in(child: Child, now: float) -> Step:
+    """Nobody asks this one whether it is ready: it is when it has lived for a while."""
+    if child.rules.min_uptime_s <= 0:
+        return become_ready(child, now)
+    starting, timer = armed(child, "settle", child.rules.min_uptime_s, now)
+    return starting, (timer,)
 
 
 def become_ready(child: Child, now: float) -> Step:

@@ -44,7 +44,7 @@ __all__ = [
     "TimerKind",
 ]
 
-TimerKind = Literal["startup", "stable", "diagnosis", "grace", "backoff"]
+TimerKind = Literal["startup", "settle", "stable", "diagnosis", "grace", "backoff"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Rules:
     failures: int = 3
     """Consecutive probe failures at which a ready child is ended as unhealthy."""
     is_probed: bool = True
-    """Without a probe a child is ready as soon as it is spawned."""
+    min_uptime_s: float = 1.0
+    """Without a probe a child is ready once it has lived for so long: one that exits at once never was."""
     has_dependencies: bool = False
 
 

@@ -34,7 +34,7 @@ ACCEPTANCE: dict[str, tuple[str, ...]] = {
         "integration/test_faults.py::test_nothing_is_left_of_a_stack_whose_heads_are_killed",
         "launcher/commands/error_catalogue/test_running_errors.py::test_a_stale_socket_is_no_error",
     ),
-    "5 a crash loop: counted down, explained with its last words, given up at the limit": (
+    "5 a crash loop: never shown ready, counted down, explained with its last words, given up at the limit": (
         "launcher/commands/error_catalogue/test_running_errors.py::test_a_crash_loop",
         "integration/test_faults.py::test_a_crash_loop_is_given_up_and_explained",
         "terminal/test_first_minute.py::test_a_service_that_cannot_start",

@@ -106,7 +106,7 @@ def _find(services: Mapping[str, Any], wanted: str) -> tuple[str, str | None]:
         return wanted, services[wanted].get("url")
     children = {child["name"]: (name, child) for name, each in services.items() for child in each["children"]}
     if wanted not in children:
-        raise NoSuchService(wanted, [*services, *children])
+        raise NoSuchService(wanted, list(dict.fromkeys([*services, *children])))
     service, child = children[wanted]
     own = own_address(child)
     return service, child.get("url") if own is None else f"ws://{own}"

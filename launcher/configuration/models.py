@@ -169,7 +169,7 @@ class Canary(_Model):
 class Health(_Model):
     """How a child is asked whether it works: one kind of probe, and when its answers count.
 
-    `kind` is None when the service has no probe: it then counts as ready once it has been spawned.
+    `kind` is None when the service has no probe: it then counts as ready once it has lived for `min_uptime`.
     """
 
     websocket: str | None = Field(None, min_length=1, max_length=64, description="Send this request type.")
@@ -184,6 +184,9 @@ class Health(_Model):
     failures: int = Field(3, ge=1, le=1000, description="Unhealthy after this many failures in a row.")
     startup_budget_s: Duration = Field(
         120.0, alias="startup_budget", ge=0.01, description="The longest start without any progress."
+    )
+    min_uptime_s: Duration = Field(
+        1.0, alias="min_uptime", ge=0, description="Without a probe: ready after having lived for so long."
     )
     canary: Canary | None = Field(
         None, description="A real request that must succeed, for a child whose checks are green but dead."

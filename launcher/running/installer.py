@@ -45,6 +45,7 @@ def rules_of(service: Service) -> Rules:
         grace_s=service.stop.grace_s,
         failures=service.health.failures,
         is_probed=probe_kind(service) is not None,
+        min_uptime_s=service.health.min_uptime_s,
         has_dependencies=bool(service.depends_on),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from launcher.lifecycle_values import Child
 from launcher.snapshot import State
 
 __all__ = ["AT_REST", "Seen", "depth_of", "free_to_stop", "missing_dependencies"]
@@ -15,13 +16,24 @@ _STARTED: frozenset[State] = frozenset({"starting", "ready", "unhealthy"})
 
 @dataclass(frozen=True)
 class Seen:
-    """What a dependent may see of a child: its state, and whether a process of it exists."""
+    """What a dependent may see of a child: its state, whether it has a process, whether its work is done."""
 
     state: State
     has_process: bool
+    is_done: bool = False
+
+    @classmethod
+    def of(cls, life: Child) -> Seen:
+        """What may be seen of this one; stopped and still wanted means that it ended well."""
+        return cls(life.state, life.pid is not None, life.state == "stopped" and life.desired_up)
 
     def satisfies(self, condition: str) -> bool:
-        """Whether it is `started` or `ready`, as asked; an unhealthy child is started and not ready."""
+        """Whether it is `started` or `ready`, as asked; an unhealthy child is started and not ready.
+
+        A program that has done its work satisfies both.
+        """
+        if self.is_done:
+            return True
         if condition == "ready":
             return self.state == "ready"
         return self.state in _STARTED and self.has_process

@@ -168,10 +168,7 @@ class Orders:
 
 
 def _seen(lives: Lives) -> dict[str, list[Seen]]:
-    return {
-        service: [Seen(life.state, life.pid is not None) for life in children.values()]
-        for service, children in lives.items()
-    }
+    return {service: [Seen.of(life) for life in children.values()] for service, children in lives.items()}
 
 
 def _due_starts(lives: Lives, depends_on: Mapping[str, Mapping[str, str]]) -> list[tuple[str, Event]]:

@@ -70,8 +70,7 @@ class Roster:
     def missing_for(self, service: Service) -> list[str]:
         """Return the dependencies that are not yet as the service asks."""
         seen = {
-            name: [Seen(child.life.state, child.life.pid is not None) for child in self.of(name).values()]
-            for name in service.depends_on
+            name: [Seen.of(child.life) for child in self.of(name).values()] for name in service.depends_on
         }
         return missing_dependencies(service.conditions, seen)
 

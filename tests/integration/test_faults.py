@@ -119,12 +119,16 @@ def test_nothing_is_left_of_a_stack_whose_heads_are_killed(running: Stack) -> No
     assert {s["state"] for s in running.status()["services"].values()} == {"ready"}
 
 
-def test_a_crash_loop_is_given_up_and_explained(stack: Stack) -> None:
-    """A command that always fails ends as failed, with its last words in `status` and exit code 1."""
+@pytest.mark.parametrize("probe", ["notify: true", "period: 2s"], ids=["probed", "not probed"])
+def test_a_crash_loop_is_given_up_and_explained(stack: Stack, probe: str) -> None:
+    """A command that always fails ends as failed, with its last words in `status` and exit code 1.
+
+    It was never ready on the way, whether or not there is a probe that could have said so.
+    """
     stack.config.write_text(
         "project: loop\nservices:\n  broken:\n    command: [sh, -c, 'echo no disk found >&2; exit 3']\n"
         "    restart: {backoff: {initial: 20ms, max: 50ms}, max_failures: 3}\n"
-        "    health: {notify: true}\n"
+        f"    health: {{{probe}}}\n"
     )
     up = stack.run("up", "-d", "--wait", check=1)
     assert "no disk found" in up.stderr
@@ -132,6 +136,8 @@ def test_a_crash_loop_is_given_up_and_explained(stack: Stack) -> None:
     assert "failed" in status.stdout
     assert "no disk found" in status.stdout + status.stderr
     assert stack.child("broken")["last_exit"]["code"] == 3
+    events = [json.loads(line) for line in stack.run("events", "--json").stdout.splitlines()]
+    assert [event["to"] for event in events] == ["starting", "backoff"] * 2 + ["starting", "failed"]
 
 
 def test_logs_hold_every_line_to_the_last(stack: Stack) -> None:

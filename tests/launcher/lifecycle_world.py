@@ -172,7 +172,7 @@ TIMERS = {
     "failed": {None},
     "waiting": {None},
     "unhealthy": {None},
-    "starting": {"startup"},
+    "starting": {"startup", "settle"},
     "ready": {"stable", None},
     "stopping": {"grace", "diagnosis"},
     "backoff": {"backoff"},
@@ -191,6 +191,7 @@ def check(configuration: Configuration) -> None:
     if child.state in ("ready", "unhealthy"):
         assert world.leader_alive
         assert world.is_probing == child.rules.is_probed
+    assert child.timer != "settle" or (world.leader_alive and not child.rules.is_probed)
     if child.state == "stopping":
         assert not world.is_probing
     assert child.state != "backoff" or child.rules.restart.policy != "never"

@@ -61,11 +61,35 @@ def test_start_spawns_under_the_startup_budget() -> None:
     assert effects == (Spawn(1), SetTimer("startup", 120.0))
 
 
-def test_unprobed_child_is_ready_when_spawned() -> None:
-    """A command without a health check is ready as soon as it lives."""
-    child, effects = play(Child(Rules(is_probed=False)), (0.0, StartRequested()), (0.1, Spawned(1, 100)))
-    assert child.state == "ready"
-    assert effects == (SetTimer("stable", 60.0),)
+def test_an_unprobed_child_is_ready_once_it_has_lived_for_a_while() -> None:
+    """Nobody can ask a command without a health check, so it must stand first."""
+    rules = Rules(is_probed=False, min_uptime_s=2.0)
+    child, effects = play(Child(rules), (0.0, StartRequested()), (0.5, Spawned(1, 100)))
+    assert (child.state, effects) == ("starting", (SetTimer("settle", 2.0),))
+    assert step(child, Progressed(1, 600.0), 1.0, 0.5) == (child, ())
+    child, effects = play(child, (2.5, TimerFired("settle", 1)))
+    assert (child.state, child.since, effects) == ("ready", 2.5, (SetTimer("stable", 60.0),))
+
+
+def test_an_unprobed_child_that_exits_at_once_was_never_ready() -> None:
+    """A crash loop of a command without a health check goes from starting to backoff, and is given up."""
+    child, _ = play(Child(Rules(is_probed=False)), (0.0, StartRequested()))
+    seen = []
+    for generation in range(1, 6):
+        start = 100.0 * generation
+        child, _ = play(child, (start, Spawned(generation, 100)))
+        seen.append(child.state)
+        child, _ = play(child, (start + 0.9, Exited(generation, CRASH, "x", True)))
+        seen.append(child.state)
+        child, _ = play(child, (start + 99.0, TimerFired("backoff", generation)))
+    assert seen == ["starting", "backoff"] * 4 + ["starting", "failed"]
+
+
+def test_an_unprobed_child_may_be_ready_at_once() -> None:
+    """For whoever wants it so: `min_uptime: 0s`."""
+    rules = Rules(is_probed=False, min_uptime_s=0.0)
+    child, effects = play(Child(rules), (0.0, StartRequested()), (0.1, Spawned(1, 100)))
+    assert (child.state, effects) == ("ready", (SetTimer("stable", 60.0),))
 
 
 def test_waits_for_its_dependencies_each_time() -> None:

@@ -16,6 +16,7 @@ project: light
 defaults:
   restart: {{backoff: {{initial: 100ms, max: 1s}}}}
   stop: {{grace: 5s}}
+  health: {{min_uptime: 0s}}
 services:
   echo:
     command: [sh, -c, "exec cat <>words"]

@@ -42,6 +42,17 @@ def test_started_and_ready_are_different_conditions() -> None:
     assert not Seen("unhealthy", True).satisfies("ready")
 
 
+def test_a_program_that_has_done_its_work_is_as_good_as_ready() -> None:
+    """Stopped and still wanted: it ended well. Stopped by request, failed, or never started: it did not."""
+    done = Seen.of(replace(UP, state="stopped", pid=None))
+    assert done.satisfies("ready")
+    assert done.satisfies("started")
+    for life in (DOWN, replace(UP, state="stopped", desired_up=False), replace(UP, state="failed", pid=None)):
+        assert not Seen.of(life).satisfies("ready")
+        assert not Seen.of(life).satisfies("started")
+    assert Seen.of(UP).satisfies("ready")
+
+
 def test_every_replica_counts() -> None:
     """A dependency is met when all its children are; one that does not exist is missing."""
     seen = {"a": [Seen("ready", True), Seen("starting", True)], "b": [Seen("ready", True)]}

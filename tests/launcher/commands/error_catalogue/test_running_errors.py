@@ -76,8 +76,7 @@ def test_a_crash_loop(stack: Stack) -> None:
     """How often, the last words, the two commands that help; `status` says the same and exits 1."""
     crash = hostile("--complain", "opening the store", "--complain", "database is locked", "--exit", "1")
     policy = "{max_failures: 3, backoff: {initial: 10ms, max: 20ms, jitter: 0}}"
-    # A probe, since only what has one can be told from what runs.
-    services(stack, f"job: {{command: {crash}, health: {{notify: true}}, restart: {policy}}}")
+    services(stack, f"job: {{command: {crash}, restart: {policy}}}")
     told = said(stack, "up", "--wait", code=1)
     reasons = told[next(at for at, line in enumerate(told) if line.startswith("error[")) :]
     assert reasons == [
