@@ -109,7 +109,7 @@ class Ledger:
 
     def _alter(self, job: Alteration, transaction: Transaction) -> Outcome:
         outcome = self._alterations.run(job, transaction)
-        self._room.take(outcome.added)
+        self._room.take(outcome.added, outcome.replaced)
         return outcome
 
     def _mark_all(self, job: DeleteJob | RestoreJob, transaction: Transaction) -> Outcome:

@@ -170,7 +170,7 @@ class Memories(MemoryReads):
             index,
             self._settings.rules,
             self.now_ms,
-            Room(self._settings.max_memories, self._settings.max_namespaces),
+            Room(self._settings.max_memories, self._settings.max_namespaces, index.columns.rows_left),
             self._keywords,
         )
         self._index = index

@@ -1,4 +1,4 @@
-"""How many memories and namespaces a store may still take in, by the options that limit them.
+"""How many memories and namespaces a store may still take in, by the options that limit them or its index.
 
 It decides what is refused as one too many, and says which option says so. It counts one group of changes at a
 time, in the thread that commits; it does not know stores or indexes.
@@ -11,11 +11,21 @@ from servers.memory.store.base import Memory
 
 
 class Room:
-    """The limits `most_memories` and `most_namespaces` (None: none), and what a group has used of them."""
+    """The limits `most_memories` and `most_namespaces` (None: none), and what a group has used of them.
 
-    def __init__(self, most_memories: int | None = None, most_namespaces: int | None = None) -> None:
+    `rows_left` tells for how many more rows the index has room, None: for any.
+    """
+
+    def __init__(
+        self,
+        most_memories: int | None = None,
+        most_namespaces: int | None = None,
+        rows_left: Callable[[], int | None] = lambda: None,
+    ) -> None:
         self._most_memories = most_memories
         self._most_namespaces = most_namespaces
+        self._read_rows_left = rows_left
+        self._rows_left: int | None = None
         self._memories = 0
         self._namespaces = 0
         self._is_known: Callable[[str], bool] = lambda name: False
@@ -24,17 +34,35 @@ class Room:
     @property
     def is_limited(self) -> bool:
         """Whether there is any limit, so that what is there has to be counted."""
-        return self._most_memories is not None or self._most_namespaces is not None
+        limits = (self._most_memories, self._most_namespaces, self._read_rows_left())
+        return any(limit is not None for limit in limits)
 
     def begin(self, memories: int, namespaces: int, is_known: Callable[[str], bool]) -> None:
         """Begin a group on a store with so many memories in so many namespaces, which `is_known` tells."""
         self._memories, self._namespaces, self._is_known = memories, namespaces, is_known
         self._new.clear()
+        self._rows_left = self._read_rows_left()
 
-    def take(self, added: Sequence[Memory]) -> None:
-        """Count memories that one change adds. Raises StorageFull, and counts none, if they are too many."""
-        if not added or not self.is_limited:
-            return
+    def take(self, added: Sequence[Memory], replaced: Sequence[Memory] = ()) -> None:
+        """Count memories that one change adds, and those that it writes anew, which take room in the index.
+
+        Raises StorageFull, and counts none, if they are too many.
+        """
+        self._require_rows(len(added) + len(replaced))
+        if added and self.is_limited:
+            self._take_added(added)
+        if self._rows_left is not None:
+            self._rows_left -= len(added) + len(replaced)
+
+    def _require_rows(self, wanted: int) -> None:
+        if self._rows_left is not None and wanted > self._rows_left:
+            raise StorageFull(
+                "The index has no room for more memories (option index_memory): nothing was stored. Raise "
+                "the option; or forget some and restart, since only a restart gives their room back.",
+                details={"limit": self._rows_left, "option": "index_memory"},
+            )
+
+    def _take_added(self, added: Sequence[Memory]) -> None:
         self._require(
             self._memories + len(added),
             self._most_memories,

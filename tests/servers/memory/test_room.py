@@ -58,3 +58,21 @@ def test_what_adds_nothing_always_fits() -> None:
     room = Room(most_memories=1)
     room.begin(5, 1, lambda name: True)
     room.take([])
+
+
+def test_rows_of_the_index_are_counted_for_what_is_added_and_what_is_written_anew() -> None:
+    """Both take room in the index; a refusal names the option and says what gives room back."""
+    left = 5
+    room = Room(rows_left=lambda: left)
+    assert room.is_limited
+    room.begin(100, 1, lambda name: True)
+    room.take(memories("a"), memories("a", "a"))
+    with pytest.raises(StorageFull, match="restart") as caught:
+        room.take(memories("a"), memories("a", "a"))
+    assert caught.value.details == {"limit": 2, "option": "index_memory"}
+    room.take(memories("a", "a"))
+    room.take([])
+    with pytest.raises(StorageFull):
+        room.take([], memories("a"))
+    room.begin(100, 1, lambda name: True)
+    room.take(memories("a", "a", "a"))
