@@ -12,15 +12,17 @@ Run by `benchmarks.inference`, or alone: `python -m benchmarks.load '{"url": "ws
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
+import time
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.texts import short_texts
-from benchmarks.wire import Connection, HttpConnection, WebSocketConnection
+from benchmarks.wire import LOST, Connection, HttpConnection, WebSocketConnection
 
 _OK = "ok"
 MOST_TEXTS = 4096
@@ -56,6 +58,8 @@ class Tally:
     ends: float
     latencies: dict[str, list[float]] = field(default_factory=dict)
     codes: Counter[str] = field(default_factory=Counter)
+    lateness: list[float] = field(default_factory=list)
+    """By how many seconds the generator itself missed each beat: its own part in what it measured."""
 
     def add(self, code: str, sent_at: float, now: float) -> None:
         """Count one reply if it came within the time."""
@@ -68,7 +72,7 @@ async def run(plan: Plan) -> dict[str, Any]:
     """Carry `plan` out and return its figures: rates per second, latencies in milliseconds by code."""
     requests = written_requests(plan)
     connections = await _connect(plan)
-    now = asyncio.get_running_loop().time()
+    now, used = asyncio.get_running_loop().time(), time.process_time()
     tally = Tally(now + plan.warmup_s, now + plan.warmup_s + plan.seconds)
     try:
         if plan.per_second is None:
@@ -83,7 +87,8 @@ async def run(plan: Plan) -> dict[str, Any]:
     finally:
         for connection in connections:
             connection.close()
-    return _figures(plan, tally)
+    taken = asyncio.get_running_loop().time() - now
+    return _figures(plan, tally) | {"generator_cores": round((time.process_time() - used) / taken, 3)}
 
 
 def written_requests(plan: Plan) -> list[bytes]:
@@ -114,39 +119,57 @@ async def _connect(plan: Plan) -> list[Connection]:
 
 async def _ask_again_and_again(connection: Connection, requests: list[bytes], tally: Tally) -> None:
     """Ask with texts that no other client sends, so that nothing is answered from somebody else's work."""
-    clock = asyncio.get_running_loop().time
-    turn = 0
-    while (sent_at := clock()) < tally.ends:
-        code = await connection.ask(requests[turn % len(requests)])
-        tally.add(code, sent_at, clock())
-        turn += 1
+    loop = asyncio.get_running_loop()
+    finished: asyncio.Future[None] = loop.create_future()
+    turns = itertools.cycle(requests)
+    sent_at = loop.time()
+
+    def answered(code: str) -> None:
+        nonlocal sent_at
+        now = loop.time()
+        tally.add(code, sent_at, now)
+        if code == LOST:
+            finished.set_exception(ConnectionError("closed by the server"))
+        elif now >= tally.ends:
+            finished.set_result(None)
+        else:
+            sent_at = now
+            connection.ask(next(turns), answered)
+
+    connection.ask(next(turns), answered)
+    await finished
 
 
 async def _ask_on_the_beat(
     connections: list[Connection], requests: list[bytes], per_second: float, tally: Tally
 ) -> None:
     loop = asyncio.get_running_loop()
-    free, asking = deque(connections), set[asyncio.Task[None]]()
+    free, has_changed = deque(connections), asyncio.Event()
 
-    async def ask(connection: Connection, request: bytes) -> None:
+    def ask(connection: Connection, request: bytes) -> None:
         sent_at = loop.time()
-        code = await connection.ask(request)
-        tally.add(code, sent_at, loop.time())
-        free.append(connection)
+
+        def answered(code: str) -> None:
+            tally.add(code, sent_at, loop.time())
+            free.append(connection)
+            has_changed.set()
+
+        connection.ask(request, answered)
 
     began, turn = loop.time(), 0
     while loop.time() < tally.ends:
         due = int((loop.time() - began) * per_second) + 1
+        tally.lateness.append(loop.time() - began - turn / per_second)
         while turn < due:
             turn += 1
-            if not free:
+            if free:
+                ask(free.popleft(), requests[turn % len(requests)])
+            else:
                 tally.add("no_connection", loop.time(), loop.time())
-                continue
-            task = loop.create_task(ask(free.popleft(), requests[turn % len(requests)]))
-            asking.add(task)
-            task.add_done_callback(asking.discard)
         await asyncio.sleep(max(0.0, began + due / per_second - loop.time()))
-    await asyncio.gather(*asking)
+    while len(free) < len(connections):
+        has_changed.clear()
+        await has_changed.wait()
 
 
 def _figures(plan: Plan, tally: Tally) -> dict[str, Any]:
@@ -155,6 +178,7 @@ def _figures(plan: Plan, tally: Tally) -> dict[str, Any]:
         "texts_per_second": round(tally.codes[_OK] * plan.texts_per_request / plan.seconds, 2),
         "replies": dict(tally.codes),
         "latency_ms": {code: _percentiles(values) for code, values in sorted(tally.latencies.items())},
+        "late_ms": _percentiles(tally.lateness) if tally.lateness else None,
     }
 
 

@@ -1,7 +1,7 @@
 """The least of two protocols that a load generator needs: WebSocket frames and HTTP/1.1 with a length.
 
 Knows nothing of what is asked or measured. One request at a time per connection; servers on loopback that
-answer as they should are assumed, and anything else raises.
+answer as they should are assumed; a handshake that fails raises, and so does a reply without a length.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 import struct
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol, Self
 from urllib.parse import SplitResult
 
@@ -19,25 +20,35 @@ _CODE = re.compile(rb'"code":\s*"(\w+)"')
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 _SHOWN_BYTES = 600
 
+LOST = "connection_lost"
+"""What a request comes to whose connection has ended."""
+
+Answered = Callable[[str], None]
+
 
 class Connection(Protocol):
-    """One connection that asks and waits."""
+    """One connection that asks, one request after the other."""
 
-    async def ask(self, request: bytes) -> str:
-        """Send a written request; return "ok" or the failure's code."""
+    def ask(self, request: bytes, answered: Answered) -> None:
+        """Send a written request; `answered` gets "ok", the failure's code, or `LOST`."""
 
     def close(self) -> None:
         """Hang up."""
 
 
 class _Exchange(asyncio.Protocol, ABC):
-    """Bytes out, one complete reply back; `_reply_bytes` tells where a reply ends."""
+    """Bytes out, one complete reply back; `reply_bytes` tells where a reply ends.
+
+    Called back rather than awaited: a task and a future for each request are half of what asking costs.
+    """
 
     transport: asyncio.Transport
 
     def __init__(self) -> None:
-        self.buffer = bytearray()
-        self.waiter: asyncio.Future[bytes] | None = None
+        self.buffer = b""
+        self.waiting: Callable[[bytes], None] | None = None
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.is_open = False
         self.has_checked = False
 
     @classmethod
@@ -45,66 +56,88 @@ class _Exchange(asyncio.Protocol, ABC):
         """Connect to `url`."""
         loop = asyncio.get_running_loop()
         _, protocol = await loop.create_connection(cls, url.hostname, url.port)
-        await protocol.begin(url)
+        protocol.begin(url)
+        await protocol.opened
         return protocol
 
-    async def begin(self, url: SplitResult) -> None:
+    def begin(self, url: SplitResult) -> None:
         """Do what comes before the first request."""
+        self.is_open = True
+        self.opened.set_result(None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        while self.waiter is not None:
-            size = self.reply_bytes()
-            if size is None or len(self.buffer) < size:
-                return
-            reply = bytes(self.buffer[:size])
-            del self.buffer[:size]
-            if self.is_answer(reply):
-                waiter, self.waiter = self.waiter, None
-                waiter.set_result(reply)
+        self.buffer = self.buffer + data if self.buffer else data
+        while self.buffer and (size := self.reply_bytes()) is not None and len(self.buffer) >= size:
+            reply, self.buffer = self.buffer[:size], self.buffer[size:]
+            self.take(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_exception(ConnectionError(f"closed by the server: {exc}"))
+        if not self.opened.done():
+            self.opened.set_exception(ConnectionError(f"closed by the server: {exc}"))
+        self._hand_over(b"")
 
     @abstractmethod
     def reply_bytes(self) -> int | None:
         """Return the length of the reply at the head of the buffer, None while that is not known."""
 
-    def is_answer(self, reply: bytes) -> bool:
-        """Tell a reply from other traffic."""
-        return True
+    @abstractmethod
+    def code_of(self, reply: bytes) -> str:
+        """Return what a reply says: "ok" or the failure's code; the first success is read in full."""
+
+    def take(self, reply: bytes) -> None:
+        """Take a whole reply."""
+        self._hand_over(reply)
+
+    def _hand_over(self, reply: bytes) -> None:
+        if self.waiting is not None:
+            waiting, self.waiting = self.waiting, None
+            waiting(reply)
+
+    def ask(self, request: bytes, answered: Answered) -> None:
+        """Send a written request; the last one must have been answered."""
+
+        def replied(reply: bytes) -> None:
+            answered(self.code_of(reply) if reply else LOST)
+
+        self._send(request, replied)
 
     async def exchange(self, request: bytes) -> bytes:
-        """Send and wait for the whole reply."""
-        self.waiter = asyncio.get_running_loop().create_future()
-        self.transport.write(request)
-        return await self.waiter
+        """Send and wait for the whole reply. Raises ConnectionError when the server closes instead."""
+        replied: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._send(request, replied.set_result)
+        reply = await replied
+        if not reply:
+            raise ConnectionError("closed by the server")
+        return reply
+
+    def _send(self, request: bytes, replied: Callable[[bytes], None]) -> None:
+        self.waiting = replied
+        if self.transport.is_closing():
+            self._hand_over(b"")
+        else:
+            self.transport.write(request)
 
     def close(self) -> None:
         """Hang up."""
+        self.waiting = None
         self.transport.close()
 
 
 class WebSocketConnection(_Exchange):
     """A WebSocket client; its masking key is zero, so that requests can be written once."""
 
-    async def begin(self, url: SplitResult) -> None:
+    def begin(self, url: SplitResult) -> None:
         """Shake hands (RFC 6455 section 4)."""
-        self.is_open = False
         key = base64.b64encode(b"lucid-launch-sdk").decode()
         head = (
             f"GET {url.path or '/'} HTTP/1.1\r\nHost: {url.netloc}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        reply = await self.exchange(head.encode())
-        if b" 101 " not in reply.split(b"\r\n", 1)[0]:
-            raise ConnectionError(reply[:_SHOWN_BYTES].decode("latin-1"))
-        self.is_open = True
+        self.transport.write(head.encode())
 
     @staticmethod
     def written(payload: bytes) -> bytes:
@@ -133,21 +166,27 @@ class WebSocketConnection(_Exchange):
             size, after = int.from_bytes(self.buffer[2 : 2 + width], "big"), 2 + width
         return after + size
 
-    def is_answer(self, reply: bytes) -> bool:
-        """Answer pings, and raise for a close."""
+    def take(self, reply: bytes) -> None:
+        """Tell what a reply came to, answer a ping, or take the handshake's answer."""
         opcode = reply[0] & 0x0F
-        if not self.is_open or opcode in (0x1, 0x2):
-            return True
-        if opcode == 0x9:
+        if not self.is_open:
+            self._take_handshake(reply)
+        elif opcode in (0x1, 0x2):
+            self._hand_over(reply)
+        elif opcode == 0x9:
             body = reply[2:]
             self.transport.write(struct.pack("!BB", 0x8A, 0x80 | len(body)) + bytes(4) + body)
-        return False
 
-    async def ask(self, request: bytes) -> str:
-        """Ask; the first success is read in full, the others by their beginning."""
-        reply = await self.exchange(request)
-        head = reply[:_SHOWN_BYTES]
-        if b'"success"' not in head:
+    def _take_handshake(self, reply: bytes) -> None:
+        self.is_open = b" 101 " in reply.split(b"\r\n", 1)[0]
+        if self.is_open:
+            self.opened.set_result(None)
+        else:
+            self.opened.set_exception(ConnectionError(reply[:_SHOWN_BYTES].decode("latin-1")))
+
+    def code_of(self, reply: bytes) -> str:
+        """Return what a reply says, the others than the first success by their beginning."""
+        if reply.find(b'"success"', 0, _SHOWN_BYTES) < 0:
             found = _CODE.search(reply)
             return found.group(1).decode() if found else "unreadable"
         if not self.has_checked:
@@ -178,9 +217,8 @@ class HttpConnection(_Exchange):
             raise ConnectionError("a reply without Content-Length")
         return end + 4 + int(found.group(1))
 
-    async def ask(self, request: bytes) -> str:
-        """Ask; the first success is read in full, the others by their status."""
-        reply = await self.exchange(request)
+    def code_of(self, reply: bytes) -> str:
+        """Return what a reply says, the others than the first success by their status."""
         status = reply[9:12].decode()
         if status != "200":
             return f"http_{status}"

@@ -44,8 +44,7 @@ CLOSE_HANDSHAKE_S = 1.5
 _SPARE_FILES = 256
 _WILDCARDS = frozenset({"0.0.0.0", "::"})
 
-COLLECTOR_THRESHOLDS = (10_000, 20, 20)
-"""New objects before a collection of the young, and how many of those before one of the older ones."""
+COLLECTOR_THRESHOLDS = (10_000, 20, 20)  # see `gc.set_threshold`
 
 
 def run(service: Service, settings: ServerSettings, *, default_ports: Iterable[int]) -> int:
@@ -76,9 +75,8 @@ def spare_the_collector(readiness: Readiness) -> None:
     """Once everything is loaded, keeps the garbage collector from walking what lives as long as the process.
 
     torch and what it brings are 400,000 objects, and each full collection among them stops every request for
-    a tenth of a second and more.  What is left to walk, the state of a thousand connections, is walked less
-    often than Python would: with its thresholds a third of the event loop's time went there under a flood of
-    requests, and a full collection every few seconds held everybody up.
+    a tenth of a second and more.  The rest, such as the state of a thousand connections, is walked less often
+    than Python would: a third of the event loop's time went there under a flood of requests.
     """
     if readiness.is_ready:
         gc.freeze()

@@ -53,12 +53,16 @@ class Command:
     failure that the client should understand; anything else is answered as `internal`.  It is cancelled
     when the client is gone, cancels, or the deadline passes.  With `needs_ready` the session refuses it
     until the service is.
+
+    `admit` is asked first and raises RequestError for a request that would be refused for want of room: there
+    are the most of those when there is the least time, so nothing is set up for them.
     """
 
     name: str
     request: type[BaseModel]
     handle: Callable[[RequestContext, Any], Awaitable[Mapping[str, Any]]]
     needs_ready: bool = True
+    admit: Callable[[Any], None] | None = None
 
 
 async def _nothing() -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -68,6 +69,7 @@ class Session:
         self._commands = {command.name: command for command in self.service.commands}
         self._names = frozenset({*self._commands, CANCEL})
         self._order: asyncio.Queue[Slot | None] = asyncio.Queue(2 * MOST_WAITING)
+        self._unsent = 0
         self._running = asyncio.Semaphore(self.settings.max_in_flight)
         self._loop = asyncio.get_running_loop()
         self._open = OpenRequests(
@@ -99,14 +101,29 @@ class Session:
     async def _receive_requests(self, tasks: asyncio.TaskGroup) -> None:
         while (event := await self.receive())["type"] != "websocket.disconnect":
             text = event.get("text")
-            await self._order.put(self._accept(text if text is not None else event["bytes"], tasks))
+            slot = self._accept(text if text is not None else event["bytes"], tasks)
+            if slot.reply is not None and not self._unsent:
+                # Nothing goes before it.  There may be very many refusals, so they take the shortest way.
+                await self._send_reply(slot.reply)
+            else:
+                self._unsent += 1
+                await self._order.put(slot)
+
+    async def _send_reply(self, reply: str) -> None:
+        try:
+            await self.send({"type": "websocket.send", "text": reply})
+        except OSError as error:
+            self._note_gone(error)
 
     async def _send_replies(self) -> None:
         try:
             await self._send_in_order()
         except OSError as error:
-            # Both uvicorn's ClientDisconnected and a reset: a client may leave whenever it likes.
-            logger.debug("connection %d: the client is gone (%r)", self.connection_id, error)
+            self._note_gone(error)
+
+    def _note_gone(self, error: OSError) -> None:
+        # Both uvicorn's ClientDisconnected and a reset: a client may leave whenever it likes.
+        logger.debug("connection %d: the client is gone (%r)", self.connection_id, error)
 
     async def _send_in_order(self) -> None:
         while not (self._is_draining and self._order.empty()):
@@ -117,6 +134,7 @@ class Session:
                 await slot.answered
             await self.send({"type": "websocket.send", "text": self._reply(slot)})
             self._open.close(slot)
+            self._unsent -= 1
         await self.send({"type": "websocket.close", "code": self.close_code, "reason": "shutting down"})
 
     def _accept(self, frame: str | bytes, tasks: asyncio.TaskGroup) -> Slot:
@@ -149,6 +167,8 @@ class Session:
         request = parse(command.request, envelope)
         if command.needs_ready and not self.service.check_alive():
             raise self.service.readiness.loading_error()
+        if command.admit is not None:
+            command.admit(request)
         context = RequestContext(self.connection_id, deadline, slot.received_at)
         return self._answer(slot, envelope, command, context, request)
 
@@ -156,8 +176,7 @@ class Session:
         self, slot: Slot, envelope: Envelope, command: Command, context: RequestContext, request: Any
     ) -> str:
         try:
-            async with asyncio.timeout_at(context.deadline) as limit, self._running:
-                self._require_time(context)
+            async with self._running if context.deadline is None else self._in_time(context.deadline):
                 payload = await command.handle(context, request)
             if envelope.wants_timing:
                 spent = context.stages.document(self._loop.time() - slot.received_at)
@@ -165,16 +184,24 @@ class Session:
             text = encode(success(envelope, payload))
         except RequestError as error:
             return self._refused(slot, error)
-        except Exception as error:
-            expired = isinstance(error, TimeoutError) and limit.expired()
-            return self._refused(slot, DeadlineExceeded(_EXPIRED) if expired else unforeseen(command.name))
+        except Exception:
+            return self._refused(slot, unforeseen(command.name))
         self._open.record(slot, "ok")
         return text
 
-    def _require_time(self, context: RequestContext) -> None:
-        # A deadline that passed while the request waited has not interrupted anything yet.
-        if context.deadline is not None and self._loop.time() >= context.deadline:
-            raise DeadlineExceeded(_EXPIRED)
+    @asynccontextmanager
+    async def _in_time(self, deadline: float) -> AsyncIterator[None]:
+        """Waits for its turn; raises DeadlineExceeded when the deadline passes first, or within the block."""
+        try:
+            async with asyncio.timeout_at(deadline) as limit, self._running:
+                # A deadline that passed while the request waited has not interrupted anything yet.
+                if self._loop.time() >= deadline:
+                    raise DeadlineExceeded(_EXPIRED)
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise DeadlineExceeded(_EXPIRED) from error
+            raise
 
     async def _cancel(self, slot: Slot, envelope: Envelope) -> str:
         wanted = envelope.echo.get("id", envelope.data.get("id"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
@@ -19,8 +19,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.protocol import State
 
-__all__ = ["Aborting", "BoundedHead", "ConnectionLedger", "StuckWriter"]
+from servers.short_frames import FrameCutter, text_frame
+from servers.stuck_writer import StuckWriter
+
+__all__ = ["Aborting", "BoundedHead", "ConnectionLedger"]
 
 HEAD_TIMEOUT_S = 5.0
 MOST_HEAD_BYTES = 16_384
@@ -31,8 +35,6 @@ MOST_FIELD_BYTES = 8_000
 MOST_UNREAD = 8
 """Messages of one WebSocket that may wait for the session before reading stops."""
 
-SEND_TIMEOUT_S = 10.0
-LEAST_DRAINED_BYTES = 65_536
 ABORT_AFTER_CLOSE_S = 1.0
 
 _CLOSING = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -54,44 +56,6 @@ class ConnectionLedger(ServerState):
             self.emptied.clear()
         else:
             self.emptied.set()
-
-
-class _Transport(Protocol):
-    def abort(self) -> None: ...
-    def get_write_buffer_size(self) -> int: ...
-
-
-class StuckWriter:
-    """Aborts a transport whose peer does not read.
-
-    Armed while writing is paused: less than 64 KiB taken in 10 s is stuck.  A slow peer that does read, say a
-    browser behind a tunnel, goes on.
-    """
-
-    timeout_s = SEND_TIMEOUT_S
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: _Transport) -> None:
-        self._loop, self._transport = loop, transport
-        self._timer: asyncio.TimerHandle | None = None
-        self._seen = 0
-
-    def arm(self) -> None:
-        """Writing is paused from now on."""
-        self.disarm()
-        self._seen = self._transport.get_write_buffer_size()
-        self._timer = self._loop.call_later(self.timeout_s, self._check)
-
-    def disarm(self) -> None:
-        """Writing goes on, or the connection has ended."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _check(self) -> None:
-        if self._seen - self._transport.get_write_buffer_size() >= LEAST_DRAINED_BYTES:
-            self.arm()
-        else:
-            self._transport.abort()
 
 
 class _HeadTooLarge(Exception):
@@ -218,6 +182,7 @@ class Aborting(WebSocketsSansIOProtocol):
 
     abort_after_close_s = ABORT_AFTER_CLOSE_S
     _writer: StuckWriter
+    _cutter: FrameCutter | None = None
 
     def __init__(
         self,
@@ -240,14 +205,36 @@ class Aborting(WebSocketsSansIOProtocol):
         _note_connections(self._state)
 
     def data_received(self, data: bytes) -> None:
+        if self._cutter is None:
+            self._receive_handshake(data)
+            return
+        for piece, text in self._cutter.cut(data):
+            if text is not None and self._is_open():
+                self.curr_msg_data_type, self.frames = "text", [text]
+                self.send_receive_event_to_app()
+            else:
+                super().data_received(piece)
+
+    def _receive_handshake(self, data: bytes) -> None:
+        is_first = not self.handshake_initiated
         super().data_received(data)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             # Not a GET, or a body with it: upstream would wait for ever without an answer.
             self.transport.write(_BAD_REQUEST)
             self.handshake_complete = True
             self.transport.close()
+        elif is_first and self.handshake_initiated and data.find(b"\r\n\r\n") == len(data) - 4:
+            # Frames begin with the next packet.  Who sends some ahead is left to the parser.
+            self._cutter = FrameCutter(self.config.ws_max_size)
+
+    def _is_open(self) -> bool:
+        return self.conn.state is State.OPEN and not self.close_sent
 
     async def send(self, message: ASGISendEvent) -> None:
+        text = message.get("text") if message["type"] == "websocket.send" else None
+        if text is not None and self._is_open() and self.writable.is_set() and not self.disconnected:
+            self.transport.write(text_frame(str(text).encode()))
+            return
         await super().send(message)
         if message["type"] == "websocket.accept" and not self.handshake_complete:
             # The client left while it waited: upstream drops the answer without a word to the application.

@@ -60,8 +60,21 @@ class Admission:
     ) -> Permit:
         """Return a permit for `texts` texts of about `tokens` tokens together.
 
-        An empty queue admits any request. Raises `Overloaded` with the seconds after which, at
-        `tokens_per_s`, enough will have been answered for the same request to be admitted.
+        Raises `Overloaded` as `require_room` does.
+        """
+        self.require_room(texts, tokens, tokens_per_s, bulk=bulk)
+        permit = Permit(texts, 0, client)
+        self.texts += texts
+        self.correct(permit, tokens)
+        return permit
+
+    def require_room(
+        self, texts: int, tokens: int, tokens_per_s: float | None, *, bulk: bool = False
+    ) -> None:
+        """Raise `Overloaded` unless there is room for `texts` texts of about `tokens` tokens together.
+
+        An empty queue has room for any request. The error tells the seconds after which, at `tokens_per_s`,
+        enough will have been answered for the same request to be admitted.
         """
         excess = self._excess_tokens(texts, tokens, BULK_SHARE if bulk else 1.0)
         if self.texts and excess > 0:
@@ -70,10 +83,6 @@ class Admission:
                 details={"waiting_texts": self.texts, "limit_texts": self._max_texts},
                 retry_after=_retry_after(excess, tokens_per_s),
             )
-        permit = Permit(texts, 0, client)
-        self.texts += texts
-        self.correct(permit, tokens)
-        return permit
 
     def _excess_tokens(self, texts: int, tokens: int, share: float) -> float:
         """Return how many tokens must be answered first; 0 or less if there is room."""

@@ -7,6 +7,7 @@ It knows neither threads nor engines.
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -31,6 +32,13 @@ class Desk:
         self._permits: dict[PendingRequest, Permit] = {}
         self._true_tokens: deque[tuple[PendingRequest, int]] = deque()
 
+    def require_room(
+        self, texts: Sequence[str], max_tokens: int, tokens_per_s: float | None, *, bulk: bool
+    ) -> None:
+        """Raise `Overloaded` if `enter` would, without taking any room."""
+        self._correct_estimates()
+        self.admission.require_room(len(texts), _estimate(texts, max_tokens), tokens_per_s, bulk=bulk)
+
     def enter(self, request: PendingRequest, max_tokens: int, tokens_per_s: float | None) -> None:
         """Admit a request whose texts have at most `max_tokens` tokens each, at the model's recent speed.
 
@@ -38,7 +46,7 @@ class Desk:
         `leave` must follow.
         """
         self._correct_estimates()
-        tokens = sum(min(max_tokens, len(text) // CHARS_PER_TOKEN + 2) for text in request.texts)
+        tokens = _estimate(request.texts, max_tokens)
         permit = self.admission.admit(
             len(request.texts), tokens, tokens_per_s, client=request.client, bulk=request.bulk
         )
@@ -90,6 +98,10 @@ class Desk:
         for request in tuple(self._permits):
             if not all(shared.is_taken for shared in request.shared):
                 request.fail(reason)
+
+
+def _estimate(texts: Sequence[str], max_tokens: int) -> int:
+    return sum(min(max_tokens, len(text) // CHARS_PER_TOKEN + 2) for text in texts)
 
 
 def _text_failed(place: int, cause: Exception) -> InternalError:

@@ -26,6 +26,7 @@ from servers.errors import (
     DeadlineExceeded,
     InternalError,
     ModelLoading,
+    Overloaded,
     RequestError,
     ShuttingDown,
     StartupError,
@@ -107,6 +108,21 @@ class EmbeddingWorker:
         """What is loaded. Raises `ModelLoading` before `start` has returned."""
         return self._ready_engine().info
 
+    def require_room(self, texts: Sequence[str], *, priority: Priority = "interactive") -> None:
+        """Raise `Overloaded` if `embed` would at this moment, at next to no cost."""
+        if self._engine is None:
+            return
+        try:
+            self._desk.require_room(
+                texts,
+                self._engine.info.max_input_tokens,
+                self._tokens_per_s,
+                bulk=_is_bulk(texts, priority),
+            )
+        except Overloaded as error:
+            self._meter.count_dropped(error.code)
+            raise
+
     async def embed(
         self,
         texts: Sequence[str],
@@ -131,7 +147,7 @@ class EmbeddingWorker:
             info.dimensions,
             normalize=normalize,
             truncate=truncate,
-            bulk=priority == "bulk" or len(texts) > INTERACTIVE_TEXTS,
+            bulk=_is_bulk(texts, priority),
             client=client,
             deadline=deadline,
         )
@@ -255,6 +271,10 @@ class EmbeddingWorker:
             self._thread.close()
             if self._engine is not None and self._thread.is_alive(self._stall_s):
                 await asyncio.shield(self._stopped)
+
+
+def _is_bulk(texts: Sequence[str], priority: Priority) -> bool:
+    return priority == "bulk" or len(texts) > INTERACTIVE_TEXTS
 
 
 def _reason_of_no_start(error: BaseException | None) -> BaseException:

@@ -40,10 +40,18 @@ class Handlers:
     def commands(self) -> tuple[Command, ...]:
         """Return the command table for the session."""
         return (
-            Command("embeddings", EmbeddingsRequest, self.embeddings),
-            Command("process", ProcessRequest, self.process),
+            Command("embeddings", EmbeddingsRequest, self.embeddings, admit=self.admit_embeddings),
+            Command("process", ProcessRequest, self.process, admit=self.admit_process),
             Command("stats", StatsRequest, self.stats, needs_ready=False),
         )
+
+    def admit_embeddings(self, request: EmbeddingsRequest) -> None:
+        """Raise `Overloaded` while there is no room for the texts."""
+        self._worker.require_room(request.text.items, priority=request.config.priority)
+
+    def admit_process(self, request: ProcessRequest) -> None:
+        """Raise `Overloaded` while there is no room for the text and its context."""
+        self._worker.require_room([request.text, *request.context])
 
     async def embeddings(self, context: RequestContext, request: EmbeddingsRequest) -> Mapping[str, Any]:
         """Return the vector of a text or the vectors of a list of texts."""

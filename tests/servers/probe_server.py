@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from servers.errors import ModelMissing
+from servers.errors import ModelMissing, Overloaded
 from servers.readiness import Readiness
 from servers.serve import run
 from servers.service import Command, RequestContext, Service
@@ -29,10 +29,15 @@ class Echo(BaseModel):
     count: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
+def refuse(request: Nothing) -> None:
+    """Have no room."""
+    raise Overloaded("the probe is full", retry_after=0.5)
+
+
 def build_service(
     *, name: str = "probe", load_forever: bool = False, start_error: Exception | None = None
 ) -> Service:
-    """The probe service: `stats`, `echo`, `crash`, and `hold`, which answers when `release` was sent."""
+    """The probe service: `stats`, `echo`, `crash`, `full`, and `hold`, which is answered after `release`."""
     readiness = Readiness()
     telemetry = Telemetry(name, "1.0", readiness)
     held = asyncio.Event()
@@ -75,6 +80,7 @@ def build_service(
             Command("crash", Nothing, crash),
             Command("nan", Nothing, nan),
             Command("hold", Nothing, hold),
+            Command("full", Nothing, crash, admit=refuse),
             Command("release", Nothing, release, needs_ready=False),
         ),
         readiness=readiness,

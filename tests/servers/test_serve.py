@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from servers.errors import BadSettings
 from servers.listeners import Listeners
 from servers.readiness import Readiness
-from servers.serve import access_rules, is_supervised, spare_the_collector
+from servers.serve import COLLECTOR_THRESHOLDS, access_rules, is_supervised, spare_the_collector
 from servers.settings import ServerSettings
 from tests.servers.conftest import Serve
 from tests.servers.probe_server import build_service
@@ -234,11 +234,13 @@ def test_what_is_loaded_is_kept_from_the_collector_once_ready_and_not_before() -
     """Objects of the load are frozen when the service is ready; a phase alone freezes nothing."""
     readiness = Readiness()
     readiness.subscribe(spare_the_collector)
-    before = gc.get_freeze_count()
+    before, thresholds = gc.get_freeze_count(), gc.get_threshold()
     try:
         readiness.enter("load-model")
         assert gc.get_freeze_count() == before
         readiness.ready("cpu")
         assert gc.get_freeze_count() > before
+        assert gc.get_threshold() == COLLECTOR_THRESHOLDS
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)

@@ -13,14 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from servers import serve as serving
-from servers.uvicorn_protocols import (
-    HEAD_TIMEOUT_S,
-    SEND_TIMEOUT_S,
-    Aborting,
-    ConnectionLedger,
-    HeadLimit,
-    StuckWriter,
-)
+from servers.stuck_writer import SEND_TIMEOUT_S, StuckWriter
+from servers.uvicorn_protocols import HEAD_TIMEOUT_S, Aborting, ConnectionLedger, HeadLimit
 from tests.servers.conftest import Running, Serve
 
 UPGRADE = (

@@ -18,6 +18,20 @@ def test_what_does_not_fit_is_refused_whole_and_takes_no_room() -> None:
     admission.admit(2, 20, 1000.0)
 
 
+def test_asking_for_room_takes_none() -> None:
+    """It says what admitting would say, as often as it is asked."""
+    admission = Admission(10, 1000)
+    admission.require_room(11, 2000, None)
+    admission.admit(8, 80, 1000.0)
+    for _ in range(3):
+        admission.require_room(2, 20, 1000.0)
+    with pytest.raises(Overloaded):
+        admission.require_room(2, 20, 1000.0, bulk=True)
+    with pytest.raises(Overloaded):
+        admission.require_room(3, 30, 1000.0)
+    assert (admission.texts, admission.tokens) == (8, 80)
+
+
 def test_retry_after_is_the_time_until_the_request_would_fit() -> None:
     """600 tokens too many at 200 tokens/s are gone after 3 s."""
     admission = Admission(100, 1000)

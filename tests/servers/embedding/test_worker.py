@@ -86,6 +86,11 @@ async def test_a_full_queue_refuses_at_once_and_queues_nothing(
         first = await held(engine, worker)
         waiting = asyncio.create_task(worker.embed(["a", "b", "c"]))
         await _queued(worker, 3, settled)
+        worker.require_room(["fits"])
+        with pytest.raises(Overloaded):
+            worker.require_room(["one", "too many"])
+        with pytest.raises(Overloaded):
+            worker.require_room(["too many"], priority="bulk")
         with pytest.raises(Overloaded) as refused:
             await worker.embed(["one too many"])
         assert refused.value.retry_after is not None

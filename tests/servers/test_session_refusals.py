@@ -1,0 +1,33 @@
+"""A refusal takes the shortest way, and still its place in the order of its connection."""
+
+from __future__ import annotations
+
+from websockets.asyncio.client import connect
+
+from tests.servers.conftest import Serve
+from tests.servers.test_session import exchange
+
+
+async def test_a_request_without_room_is_refused_before_anything_is_set_up(serve: Serve) -> None:
+    """Its command, which would crash, is never run; the refusal says when to come back."""
+    running = await serve()
+    async with connect(running.ws) as socket:
+        (reply,) = await exchange(socket, {"type": "full", "id": 3})
+    assert (reply["code"], reply["retry_after"], reply["id"]) == ("overloaded", 0.5, 3)
+
+
+async def test_a_refusal_does_not_overtake_an_answer(serve: Serve) -> None:
+    """Refusals that nothing goes before leave at once, others in their place."""
+    running = await serve()
+    async with connect(running.ws) as socket:
+        replies = await exchange(
+            socket,
+            {"type": "full", "id": 0},
+            {"type": "hold", "id": 1},
+            {"type": "full", "id": 2},
+            {"type": "release", "id": 3},
+            {"type": "full", "id": 4},
+        )
+        (last,) = await exchange(socket, {"type": "full", "id": 5})
+    assert [reply["id"] for reply in (*replies, last)] == [0, 1, 2, 3, 4, 5]
+    assert [reply["status"] for reply in replies] == ["error", "success", "error", "success", "error"]
