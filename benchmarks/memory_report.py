@@ -87,7 +87,7 @@ def _start(found: Figures) -> Iterator[Row]:
 
 
 def _budget(found: Figures) -> Iterator[Row]:
-    for budget in found["budgets"]:
+    for budget in found["budgets"].split():
         figures = found[budget]
         most = int(budget.removesuffix("MiB"))
         yield _at_most(
@@ -147,6 +147,8 @@ def _details(parts: Figures) -> Iterator[str]:
             if isinstance(values, list) and values and isinstance(values[0], dict):
                 for key in values[0]:
                     yield _detail(f"{name} {key}", [value[key] for value in values])
+            elif isinstance(values, dict):
+                yield from (_fact(f"{name} {key}", value) for key, value in values.items())
             elif isinstance(values, list) and values:
                 yield _detail(name, values)
             elif name != "load_before":
@@ -156,3 +158,7 @@ def _details(parts: Figures) -> Iterator[str]:
 def _detail(name: str, values: list[float]) -> str:
     middle = statistics.median(values)
     return f"  {name:28}{middle:.5g}  (of {len(values)}, from {min(values):.5g} to {max(values):.5g})"
+
+
+def _fact(name: str, value: object) -> str:
+    return f"  {name:40}{value:.5g}" if isinstance(value, float) else f"  {name:40}{value}"
