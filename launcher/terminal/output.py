@@ -130,25 +130,23 @@ def wrapped_note(text: str, width: int | None) -> str:
     from launcher.terminal.wrapping import hanging  # only a person at a narrow terminal pays for it
 
     return "\n".join(
-        hanging("", line, len(line) - len(line.lstrip()) + 2, width) if len(line) > width else line
+        hanging("", line, len(line) - len(line.lstrip()) + 2, width)
+        if len(click.unstyle(line)) > width
+        else line
         for line in text.splitlines()
     )
 
 
 def wrapped_error(text: str, width: int | None) -> str:
-    """A rendered error with its sentences and mends broken between words; quoted lines stay as they are."""
+    """A rendered error with its sentences and mends broken between words.
+
+    A line that is quoted from the file is cut, so that its caret stays below it; last words stay as they are.
+    """
     if width is None:
         return text
-    from launcher.terminal.wrapping import hanging  # only a person at a terminal pays for it
+    from launcher.terminal.wrapping import fitted_error_line  # only a person at a terminal pays for it
 
-    indents = {"error[": 2, "  hint: ": 8}
-    return "\n".join(
-        next(
-            (hanging("", line, indent, width) for start, indent in indents.items() if line.startswith(start)),
-            line,
-        )
-        for line in text.splitlines()
-    )
+    return "\n".join(fitted_error_line(line, width) for line in text.splitlines())
 
 
 def _paint_line(line: str) -> str:

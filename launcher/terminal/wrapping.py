@@ -3,12 +3,16 @@
 Pure. Paths and addresses are never broken, since they are for copying.
 """
 
+import re
 import textwrap
 
-__all__ = ["hanging"]
+__all__ = ["fitted_error_line", "hanging"]
 
 # Narrower than this nothing would be gained by breaking.
 _LEAST_ROOM = 20
+# How a sentence, a mistake in a file, and a mend begin in a rendered error, and how deep they go on.
+_SENTENCES = ((re.compile(r"error\["), 2), (re.compile(r"\S+:\d+:\d+: "), 2), (re.compile(r"  hint: "), 8))
+_QUOTED = re.compile(r" +\d+ \| ")
 
 
 def hanging(head: str, text: str, indent: int, width: int | None) -> str:
@@ -29,3 +33,12 @@ def hanging(head: str, text: str, indent: int, width: int | None) -> str:
         break_on_hyphens=False,
     )
     return head + "\n".join(lines)[indent if head else 0 :]
+
+
+def fitted_error_line(line: str, width: int) -> str:
+    """One line of a rendered error: sentences go on below, a quoted line of a file ends with an ellipsis."""
+    if len(line) <= width:
+        return line
+    if _QUOTED.match(line):
+        return line[: width - 1] + "…"
+    return next((hanging("", line, indent, width) for start, indent in _SENTENCES if start.match(line)), line)

@@ -83,9 +83,21 @@ class Server:
 
 
 class Terminal:
-    """A pane of `width` by `height` cells whose shell knows `lucid-launch` and says `% ` when it is free."""
+    """A pane of `width` by `height` cells whose shell knows `lucid-launch` and says `% ` when it is free.
 
-    def __init__(self, folder: Path, environ: Mapping[str, str], width: int, height: int) -> None:
+    Whatever is waited for must come within `patience_s`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        width: int,
+        height: int,
+        *,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._patience_s = patience_s
         self._server = Server(folder, environ, width, height)
         self._tmux = self._server.command
         self._output = self._server.copy_output()
@@ -128,7 +140,7 @@ class Terminal:
 
     def until(self, condition: Callable[[str], bool], complaint: str) -> str:
         """Wait until `condition` holds for the text of the screen, and return that."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while True:
             text = self.text()
             if condition(text):

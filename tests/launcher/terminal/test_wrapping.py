@@ -49,3 +49,20 @@ def test_an_error_keeps_what_it_quotes() -> None:
     assert all(len(line) <= 60 for line in wrapped if quoted not in line)
     assert " ".join(" ".join(wrapped).split()) == " ".join(text.split())
     assert wrapped_error(text, None) == text
+
+
+def test_a_mistake_in_the_file_fits_a_narrow_terminal() -> None:
+    """Its sentence is broken between words, its source line cut, and the caret stands where it stood."""
+    text = (
+        "config.yaml:20:5: services.memory.prot: unknown key; did you mean 'port'?\n"
+        "  20 |     prot: 5000          # exactly this one; clients expect it\n"
+        "     |     ^^^^\n"
+        "1 error; nothing was started or changed."
+    )
+    assert wrapped_error(text, 50).split("\n") == [
+        "config.yaml:20:5: services.memory.prot: unknown",
+        "  key; did you mean 'port'?",
+        "  20 |     prot: 5000          # exactly this one…",
+        "     |     ^^^^",
+        "1 error; nothing was started or changed.",
+    ]
