@@ -30,6 +30,7 @@ from servers.memory.settings import MemorySettings
 from servers.memory.store.base import Memory, ModelMark, Transaction
 from servers.memory.store.sqlite import SqliteStore
 from servers.readiness import Readiness
+from servers.serve import spare_the_collector
 from servers.telemetry import Telemetry
 
 DIMENSIONS = 384
@@ -117,6 +118,7 @@ async def memories_over(
     )
     try:
         await memories.start()
+        spare_the_collector(readiness)
         yield memories, worker
     finally:
         await memories.stop()

@@ -33,54 +33,66 @@ def text_of(number: int) -> str:
     return f"Memory number {number} of the benchmark, about as long as what people say."
 
 
-def chroma_writer(folder: str) -> Callable[[int, np.ndarray], object]:
-    """One store into a persistent Chroma collection, with its defaults."""
+Write = Callable[[range, np.ndarray], object]
+"""Stores memories: their numbers, and as many vectors."""
+
+
+def chroma_writer(folder: str) -> Write:
+    """Stores into a persistent Chroma collection, with its defaults."""
     import chromadb
 
     collection = chromadb.PersistentClient(path=folder).create_collection("memories")
-    return lambda number, vector: collection.add(
-        ids=[str(number)], embeddings=[vector.tolist()], documents=[text_of(number)]
+    return lambda numbers, vectors: collection.add(
+        ids=[str(number) for number in numbers],
+        embeddings=vectors.tolist(),
+        documents=[text_of(number) for number in numbers],
     )
 
 
-def lancedb_writer(folder: str) -> Callable[[int, np.ndarray], object]:
-    """One store into a local LanceDB table, with its defaults."""
+def lancedb_writer(folder: str) -> Write:
+    """Stores into a local LanceDB table, with its defaults."""
     import lancedb
     import pyarrow
 
     vector_type = pyarrow.list_(pyarrow.float32(), DIMENSIONS)
     schema = pyarrow.schema([("id", pyarrow.string()), ("text", pyarrow.string()), ("vector", vector_type)])
     table = lancedb.connect(folder).create_table("memories", schema=schema)
-    return lambda number, vector: table.add(
-        [{"id": str(number), "text": text_of(number), "vector": vector.tolist()}]
+    return lambda numbers, vectors: table.add(
+        [
+            {"id": str(number), "text": text_of(number), "vector": vector}
+            for number, vector in zip(numbers, vectors.tolist(), strict=True)
+        ]
     )
 
 
-def serve_writer(write: Callable[[int, np.ndarray], object]) -> None:
-    """Per line `CLIENTS SECONDS`: so many threads store one memory after the other; answers the rate."""
+def serve_writer(write: Write) -> None:
+    """Per line `CLIENTS SECONDS ITEMS`: threads, and memories of one store; answers the rate."""
     vectors = unit_vectors(20_000, seed=2)
-    next_number = iter(range(10**9))
     lock = threading.Lock()
+    free = 0
 
-    def store_until(ends: float, done: list[float]) -> None:
+    def store_until(ends: float, items: int, done: list[float]) -> None:
+        nonlocal free
         while (began := time.perf_counter()) < ends:
             with lock:
-                number = next(next_number)
-            write(number, vectors[number % len(vectors)])
+                numbers = range(free, free + items)
+                free += items
+            write(numbers, vectors[[number % len(vectors) for number in numbers]])
             done.append(time.perf_counter() - began)
 
-    for clients, seconds in orders():
+    for clients, seconds, items in orders():
         done: list[float] = []
         began = time.perf_counter()
         threads = [
-            threading.Thread(target=store_until, args=(began + seconds, done)) for _ in range(int(clients))
+            threading.Thread(target=store_until, args=(began + seconds, int(items), done))
+            for _ in range(int(clients))
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         elapsed = time.perf_counter() - began
-        answer({"per_second": len(done) / elapsed, "p50_ms": 1000 * statistics.median(done)})
+        answer({"per_second": len(done) * items / elapsed, "p50_ms": 1000 * statistics.median(done)})
 
 
 def serve_faiss(rows: int) -> None:
