@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import mmap
 import os
 import shutil
 import tempfile
+import weakref
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +30,13 @@ Array = npt.NDArray[Any]
 
 def mapped(file: Path) -> Array:
     """Return the array of a file in numpy's format. Raises OSError, or ValueError if it is none."""
-    # Copy on write, though nobody writes: torch takes only arrays that could be written to.
-    array: Array = np.load(file, mmap_mode="c", allow_pickle=False)
-    return array.view(np.ndarray)
+    with file.open("rb") as opened:
+        if np.lib.format.read_magic(opened) != (1, 0):
+            raise ValueError(f"{file.name} is not in the format of this program")
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(opened)
+        if is_fortran or dtype.hasobject:
+            raise ValueError(f"{file.name} is not in the format of this program")
+        return _array_at(opened.fileno(), opened.tell(), shape, dtype)
 
 
 def moved_to_disk(array: Array, folder: Path) -> Array:
@@ -42,9 +49,7 @@ def moved_to_disk(array: Array, folder: Path) -> Array:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
         # What cannot be written must be found out while the copy in memory still exists.
         os.fdatasync(file.fileno())
-        start = file.tell() - array.nbytes
-        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return np.frombuffer(pages, dtype=array.dtype, offset=start).reshape(array.shape)
+        return _array_at(file.fileno(), file.tell() - array.nbytes, array.shape, array.dtype)
 
 
 def require_room(folder: Path) -> None:
@@ -64,29 +69,68 @@ def give_back(array: Array) -> None:
 
     Whoever reads it meanwhile, or later, finds what the file says.
     """
-    pages = _pages_of(array)
-    if pages is not None:
-        pages.madvise(mmap.MADV_DONTNEED)
+    _advise(array, mmap.MADV_DONTNEED)
 
 
 def expect_single_rows(array: Array) -> None:
     """Have the kernel read no more than what is asked for, of an array whose rows are wanted one by one."""
-    pages = _pages_of(array)
-    if pages is not None:
-        pages.madvise(mmap.MADV_RANDOM)
+    _advise(array, mmap.MADV_RANDOM)
 
 
 def return_free_memory() -> None:
     """Have the allocator give back what was freed; it keeps it otherwise, up to a third of what is in use."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+    trim = getattr(_libc(), "malloc_trim", None)  # glibc's alone
     if trim is not None:
         trim(0)
 
 
-def _pages_of(array: Array) -> mmap.mmap | None:
+class _Pages:
+    """The pages of a file that is not kept open: `mmap.mmap` needs a descriptor each, and blocks are many."""
+
+    def __init__(self, fd: int, size: int) -> None:
+        libc = _libc()
+        # Copy on write, though nobody writes: torch takes only arrays that could be written to.
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        address = libc.mmap(None, size, protection, mmap.MAP_PRIVATE, fd, 0)
+        if address == ctypes.c_void_p(-1).value:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self.address, self.size = address, size
+        self.__array_interface__ = {
+            "shape": (size,), "typestr": "|u1", "data": (address, False), "version": 3,
+        }  # fmt: skip
+        # Not at exit: other threads may still be reading, and the process ends anyway.
+        weakref.finalize(self, libc.munmap, address, size).atexit = False
+
+
+def _array_at(fd: int, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The array that begins at that byte of a file. Raises ValueError if the file ends before it does."""
+    end = start + math.prod(shape) * dtype.itemsize
+    if os.fstat(fd).st_size < end:
+        raise ValueError("an array is cut short")
+    array: Array = np.asarray(_Pages(fd, end))[start:end].view(dtype).reshape(shape)
+    return array
+
+
+def _advise(array: Array, advice: int) -> None:
+    pages = _pages_of(array)
+    if pages is not None and _libc().madvise(pages.address, pages.size, advice):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _pages_of(array: Array) -> _Pages | None:
     base: object = array
     while isinstance(base, np.ndarray):
         base = base.base
-    if isinstance(base, memoryview):  # numpy.frombuffer holds the mapping in one
-        base = base.obj
-    return base if isinstance(base, mmap.mmap) else None
+    return base if isinstance(base, _Pages) else None
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [
+        ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long,
+    ]  # fmt: skip
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return libc

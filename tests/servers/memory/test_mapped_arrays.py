@@ -65,8 +65,32 @@ def test_a_saved_array_is_mapped(tmp_path: Path) -> None:
 def test_what_is_no_array_is_refused(tmp_path: Path) -> None:
     """A file with other content is not taken for numbers."""
     (tmp_path / "rows.npy").write_bytes(b"not an array, but long enough to be looked at as one")
-    with pytest.raises(ValueError, match="pickle"):
+    with pytest.raises(ValueError, match="magic"):
         mapped(tmp_path / "rows.npy")
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match="format"):
+        mapped(tmp_path / "objects.npy")
+
+
+def test_an_array_that_is_cut_short_is_refused(tmp_path: Path) -> None:
+    """Reading behind the end of a file would end the process: it is found out before."""
+    np.save(tmp_path / "rows.npy", ROWS)
+    os.truncate(tmp_path / "rows.npy", ROWS.nbytes)
+    with pytest.raises(ValueError, match="cut short"):
+        mapped(tmp_path / "rows.npy")
+
+
+def test_many_arrays_keep_no_file_open_and_end_with_their_last_user(tmp_path: Path) -> None:
+    """An index has hundreds of them, and a process may have few open files."""
+    open_before = len(os.listdir("/proc/self/fd"))
+    arrays = [moved_to_disk(ROWS[:10], tmp_path) for _ in range(50)]
+    assert len(os.listdir("/proc/self/fd")) == open_before
+    views = [array[2:4] for array in arrays]
+    del arrays
+    assert all(np.array_equal(view, ROWS[2:4]) for view in views)
+    before = len(Path("/proc/self/maps").read_text().splitlines())
+    del views
+    assert len(Path("/proc/self/maps").read_text().splitlines()) <= before - 50
 
 
 def test_memory_is_no_file() -> None:
