@@ -4,9 +4,9 @@
 
 A real supervisor, a real child that writes so many lines of 94 bytes and ends, and a real dashboard in a
 pseudo terminal that is read as fast as it is written, or stopped (SIGSTOP) for the whole of the child's
-life. The kinds take turns, so that what else the machine does meets all of them. Writes
-`results/stopped_viewer.json`; exits 1 when a stopped viewer costs a child more than 2 % of its pace or the
-supervisor 20 MB of memory.
+life. The kinds take turns, and the best pace of each counts, so that what else the machine does meets all of
+them and decides nothing. Writes `results/stopped_viewer.json`; exits 1 when a stopped viewer costs a child
+more than 2 % of its pace or the supervisor 20 MB of memory.
 """
 
 import argparse
@@ -65,12 +65,13 @@ def report(took_s: dict[str, list[float]], grown: int, lines: int) -> int:
     rows = [
         {
             "kind": kind,
+            "lines_per_second_best": round(lines / min(times)),
             "lines_per_second_median": round(lines / median(times)),
             "lines_per_second_each": [round(lines / each) for each in times],
         }
         for kind, times in took_s.items()
     ]
-    cost = median(took_s[KINDS[2]]) / median(took_s[KINDS[0]]) - 1
+    cost = min(took_s[KINDS[2]]) / min(took_s[KINDS[0]]) - 1
     document = {
         "machine": machine(),
         "lines": lines,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from docs.generate.plain_screen import FIRST_PORT, plain
 from docs.generate.terminal_scenes import SCENES, SIZES, page_section
@@ -162,7 +164,10 @@ class Tour:
 def tour(width: int, height: int, cache: Path) -> None:
     """Everything once, in a terminal of that size."""
     with contextlib.ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="", dir="/tmp")))
+        # As long as what it will be called, and a good name for a project.
+        folder = Path("/tmp", f"s{uuid4().hex[:7]}")
+        folder.mkdir(mode=0o700)
+        held.callback(shutil.rmtree, folder)
         stack = Stack(folder, config="services: {}")
         held.callback(stack.close)
         environ = {name: value for name, value in stack.environ.items() if name not in _TAKES_OUT}
