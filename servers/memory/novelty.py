@@ -39,7 +39,8 @@ class Novelty:
         self._known = known.nearest(vectors, namespaces, now_ms) if len(vectors) else []
         self._among = _similarities(unit(vectors), namespaces)
         # No row accepted so far can be nearer than this; most often the known neighbour is.
-        self._nearest_before: list[float] = np.tril(self._among + 2.0, -1).max(axis=1, initial=0.0).tolist()
+        before = np.tri(len(vectors), k=-1, dtype=np.bool_)
+        self._nearest_before: list[float] = self._among.max(axis=1, initial=-np.inf, where=before).tolist()
         # Added to a row of similarities, it leaves those of the accepted rows and hides all others.
         self._hiding = np.full(len(vectors), -np.inf, dtype=np.float32)
         self._ids: dict[int, str] = {}
@@ -47,7 +48,7 @@ class Novelty:
     def nearest(self, row: int) -> Neighbour | None:
         """Return the most similar memory to that row, known or accepted before; the known one wins a tie."""
         known = self._known[row]
-        if not self._ids or (known is not None and known.similarity + 2.0 >= self._nearest_before[row]):
+        if not self._ids or (known is not None and known.similarity >= min(1.0, self._nearest_before[row])):
             return known
         similarities = self._among[row] + self._hiding
         best = int(similarities.argmax())
