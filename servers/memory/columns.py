@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from servers.memory.index_budget import COLUMN_BYTES
 from servers.memory.mapped_arrays import Array
 from servers.memory.places import Places
 from servers.memory.residency import Residency, Unlimited
+from servers.memory.row_columns import RowColumns
 from servers.memory.store.base import Columns
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ class View:
     expires_at_ms: torch.Tensor
     seqs: torch.Tensor
     alive: torch.Tensor
+
+    @property
+    def full_blocks(self) -> tuple[Block, ...]:
+        """The blocks whose rows are all written."""
+        return self.blocks[: self.rows // len(self.blocks[0].array)]
+
+    @property
+    def held_bytes(self) -> int:
+        """What is in this machine's memory for all rows, what was only set aside not counted."""
+        full = self.full_blocks
+        held = self.ids.held_bytes + self.rows * COLUMN_BYTES + sum(block.held_bytes for block in full)
+        growing = self.blocks[len(full) : len(full) + 1]
+        return held + sum(
+            block.held_bytes * (self.rows - block.start) // len(block.array) for block in growing
+        )
 
     def vectors_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Return the vectors (len(rows), d) of these rows, in their order."""
@@ -87,16 +103,14 @@ class TensorColumns:
         import torch
 
         self._torch = torch
-        self._device = torch.device(device)
         self.dimensions = dimensions
         self.coding: Coding = coding or Float32Coding(device)
         self.block_rows = block_rows
-        self._residency: Residency = residency or Unlimited()
+        self.residency: Residency = residency or Unlimited()
         self._ids = IdColumn()
         self._places = Places()
-        self._namespaces: dict[str, int] = {}
         self._blocks: tuple[Block, ...] = ()
-        self._tensors = self._allocate(max(1, capacity))
+        self._values = RowColumns(torch, torch.device(device), max(1, capacity))
         self._marked = 0
         self.reserve(1)
         self.view = self._view(0)
@@ -104,30 +118,15 @@ class TensorColumns:
     @property
     def namespace_count(self) -> int:
         """How many namespaces have a number."""
-        return len(self._namespaces)
-
-    def full_blocks(self) -> tuple[Block, ...]:
-        """Return the blocks whose rows are all written."""
-        return self._blocks[: len(self._ids) // self.block_rows]
-
-    def held_bytes(self) -> int:
-        """Return what is in this machine's memory for all rows, what was only set aside not counted."""
-        rows, full = len(self._ids), self.full_blocks()
-        held = self._ids.held_bytes + rows * COLUMN_BYTES + sum(block.held_bytes for block in full)
-        growing = self._blocks[len(full) : len(full) + 1]
-        return held + sum(block.held_bytes * (rows - block.start) // self.block_rows for block in growing)
-
-    def settle(self) -> None:
-        """Return once every full block lies where it is to lie."""
-        self._residency.settle()
+        return self._values.namespace_count
 
     def rows_left(self) -> int | None:
         """Return how many more rows there may be, None: any."""
-        return self._residency.rows_left(len(self._ids), self._ids.held_bytes)
+        return self.residency.rows_left(len(self._ids), self._ids.held_bytes)
 
     def code_of(self, namespace: str) -> int | None:
         """Return the number that stands for a namespace in `View.namespaces`, None if nothing is in it."""
-        return self._namespaces.get(namespace)
+        return self._values.code_of(namespace)
 
     def rows_of(self, seqs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the rows of those of these seqs that have one, in the order of the seqs; repeats stay."""
@@ -138,23 +137,17 @@ class TensorColumns:
         """Make room for `rows` more, so that the next `append` of so many cannot fail for want of memory."""
         needed = len(self._ids) + rows
         while (start := len(self._blocks) * self.block_rows) < needed:
-            self._residency.grow(start + self.block_rows, self._ids.held_bytes)
+            self.residency.grow(start + self.block_rows, self._ids.held_bytes)
             vectors = np.empty((self.block_rows, self.dimensions), dtype=np.float32)
             codes = self.coding.block(self._torch.from_numpy(vectors))
             self._blocks = (*self._blocks, Block(start, vectors, codes))
         self._reserve_columns(needed)
 
     def _reserve_columns(self, needed: int) -> None:
-        filled = len(self._ids)
-        capacity = len(self._tensors["seqs"])
-        if needed <= capacity:
-            return
-        larger = self._allocate(max(needed, 2 * capacity))
-        for name, tensor in self._tensors.items():
-            larger[name][:filled] = tensor[:filled]
-        self._tensors = larger
-        self._places.reserve(len(larger["seqs"]))
-        self.view = self._view(filled)
+        if needed > self._values.capacity:
+            self._values.grow(len(self._ids), needed)
+            self._places.reserve(self._values.capacity)
+            self.view = self._view(len(self._ids))
 
     def append(self, columns: Columns) -> None:
         """Add rows at the tail; readers see all of them at once, or none."""
@@ -170,14 +163,14 @@ class TensorColumns:
         start, end = len(self._ids), len(self._ids) + len(columns.ids)
         if len(columns.ids) != self.block_rows or start % self.block_rows:
             raise ValueError("only a full block can follow full blocks")
-        self._residency.grow(end, self._ids.held_bytes)
+        self.residency.grow(end, self._ids.held_bytes)
         block = Block(start, columns.vectors, self.coding.restored(columns.vectors, parts))
-        self._residency.adopt(block)
+        self.residency.adopt(block)
         place = start // self.block_rows
         self._blocks = (*self._blocks[:place], block, *self._blocks[place + 1 :])
         self._reserve_columns(end)
-        self._write_columns(columns, start)
-        self._tensors["alive"][start:end] = self._torch.from_numpy(alive).to(self._device)
+        self._add(columns, start)
+        self._values.mark(np.flatnonzero(~alive) + start, alive=False)
         self.view = self._view(end)
 
     def replace(self, columns: Columns) -> None:
@@ -186,9 +179,7 @@ class TensorColumns:
         old = self.rows_of(columns.seqs)
         end = self._write(columns)
         # The marks are shared with the views that readers hold, so they are copied, not changed.
-        alive = self._tensors["alive"].clone()
-        alive[self._torch.from_numpy(old).to(self._device)] = False
-        self._tensors["alive"] = alive
+        self._values.mark_anew(old)
         self._marked += 1
         self.view = self._view(end)
 
@@ -197,7 +188,7 @@ class TensorColumns:
         rows = self._places.find(np.array(seqs, dtype=np.int64))
         known = rows[rows >= 0]
         if len(known):
-            self._tensors["alive"][self._torch.from_numpy(known).to(self._device)] = alive
+            self._values.mark(known, alive=alive)
             self._marked += 1
             self.view = self._view(self.view.rows)
         return [seq for seq, row in zip(seqs, rows.tolist(), strict=True) if row < 0]
@@ -210,18 +201,13 @@ class TensorColumns:
             block.array[first:last] = part
             block.codes.write(first, self._torch.from_numpy(block.array[first:last]))
             if last == self.block_rows:
-                self._residency.complete(block)
-        self._write_columns(columns, start)
+                self.residency.complete(block)
+        self._add(columns, start)
         return end
 
-    def _write_columns(self, columns: Columns, start: int) -> None:
+    def _add(self, columns: Columns, start: int) -> None:
         """Everything of these rows but vectors and codes."""
-        end = start + len(columns.ids)
-        for name, values in self._arrays(columns).items():
-            if self._device.type == "cpu":  # without the detour, which for a single row is most of the work
-                self._tensors[name].numpy()[start:end] = values
-            else:
-                self._tensors[name][start:end] = self._torch.from_numpy(values).to(self._device)
+        self._values.write(start, columns)
         self._ids.extend(columns.ids)
         self._places.add(columns.seqs, start)
 
@@ -230,33 +216,8 @@ class TensorColumns:
         for block in self._blocks[start // self.block_rows : -(-end // self.block_rows)]:
             yield block, max(0, start - block.start), min(self.block_rows, end - block.start)
 
-    def _arrays(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
-        codes = [self._namespaces.setdefault(name, len(self._namespaces)) for name in columns.namespaces]
-        return {
-            "namespaces": np.array(codes, dtype=np.int32),
-            "significances": columns.significances,
-            "timestamps_ms": columns.timestamps_ms,
-            "expires_at_ms": columns.expires_at_ms,
-            "seqs": columns.seqs,
-            "alive": np.ones(len(codes), dtype=np.bool_),
-        }
-
-    def _allocate(self, capacity: int) -> dict[str, torch.Tensor]:
-        kinds = {
-            "namespaces": self._torch.int32,
-            "significances": self._torch.float64,
-            "timestamps_ms": self._torch.int64,
-            "expires_at_ms": self._torch.int64,
-            "seqs": self._torch.int64,
-            "alive": self._torch.bool,
-        }
-        return {
-            name: self._torch.empty(capacity, dtype=kind, device=self._device) for name, kind in kinds.items()
-        }
-
     def _view(self, rows: int) -> View:
-        columns = {name: tensor[:rows] for name, tensor in self._tensors.items()}
-        return View(rows, self._marked, self._ids, self._blocks, **columns)
+        return View(rows, self._marked, self._ids, self._blocks, **self._values.first(rows))
 
 
 def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -24,7 +24,7 @@ from servers.memory.index_state import IndexState
 from servers.memory.lens import Kind, Lens, Lenses
 from servers.memory.nearest import nearest_rows
 from servers.memory.ranking import column, rank_by_columns, rank_by_relevance
-from servers.memory.residency import Residency, Unlimited
+from servers.memory.residency import Residency
 from servers.memory.search import Found, Neighbour, Search
 from servers.memory.store.base import Columns
 
@@ -65,9 +65,8 @@ class VectorIndex:
 
         coding = coding or choose_coding(device, dimensions, mode)
         self.mode: Mode = coding.mode
-        self._residency = residency or Unlimited()
         self.columns = TensorColumns(
-            dimensions, device, coding=coding, block_rows=block_rows, residency=self._residency
+            dimensions, device, coding=coding, block_rows=block_rows, residency=residency
         )
         self._lenses = Lenses(torch, self.columns)
         self._first_pass = FirstPass(torch, coding, device)
@@ -75,19 +74,19 @@ class VectorIndex:
     def close(self) -> None:
         """Let go of the threads; nothing may be called afterwards."""
         self._first_pass.close()
-        self._residency.close()
+        self.columns.residency.close()
 
     def state(self) -> IndexState:
         """Return what the index searches by and what it holds in memory."""
-        blocks = self.columns.full_blocks()
+        view = self.columns.view
         return IndexState(
             mode=self.mode,
-            held_bytes=self.columns.held_bytes() + self._lenses.held_bytes,
-            budget_bytes=self._residency.budget_bytes,
+            held_bytes=view.held_bytes + self._lenses.held_bytes,
+            budget_bytes=self.columns.residency.budget_bytes,
             rows_left=self.columns.rows_left(),
-            blocks=len(blocks),
-            blocks_in_files=sum(block.is_in_file for block in blocks),
-            blocks_loaded=sum(block.codes.is_loaded for block in blocks),
+            blocks=len(view.full_blocks),
+            blocks_in_files=sum(block.is_in_file for block in view.full_blocks),
+            blocks_loaded=sum(block.codes.is_loaded for block in view.full_blocks),
         )
 
     def reserve(self, rows: int) -> None:

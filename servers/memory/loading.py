@@ -34,7 +34,7 @@ def fill(columns: TensorColumns, store: Store, on_rows: Callable[[int], None]) -
         for step in store.scan(ROWS_PER_STEP):
             columns.append(step)
             on_rows(len(step.ids))
-    columns.settle()
+    columns.residency.settle()
 
 
 class _Filling:

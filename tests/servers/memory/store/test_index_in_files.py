@@ -95,7 +95,7 @@ def test_the_index_in_files_follows_the_store(
         change(store, lambda transaction: transaction.replace(changed))
         index.replace(columns_of([changed], DIMENSIONS))
         assert_equal(store, index)
-        index.columns.settle()
+        index.columns.residency.settle()
         assert index.state().blocks_in_files == index.state().blocks == 5
         assert_equal(store, index)
     store.close()
