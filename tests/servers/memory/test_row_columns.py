@@ -1,4 +1,4 @@
-"""The values beside the vectors: written in place, moved as they grow, marked for all or for some."""
+"""Values beside the vectors: written in place, moved as they grow, marked for all or for later readers."""
 
 import numpy as np
 import torch
