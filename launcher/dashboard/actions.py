@@ -6,6 +6,8 @@ Which key is which action is in `keys`; how a screen looks is in `view` and the 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from textual.worker import Worker
+
 from launcher.dashboard.palette import Palette
 from launcher.dashboard.screens import DETACH, STOP_ALL, HelpScreen, LeaveScreen
 from launcher.dashboard.settings_screen import SettingsScreen
@@ -17,7 +19,10 @@ from launcher.terminal.rows import Row
 if TYPE_CHECKING:
     from launcher.dashboard.app import Dashboard
 
-__all__ = ["ACTIONS", "order"]
+__all__ = ["ACTIONS", "ORDERS", "order"]
+
+ORDERS = "orders"
+"""The group of the workers that send commands: whoever leaves waits for them."""
 
 _AT_REST = ("stopped", "failed")
 
@@ -35,7 +40,8 @@ def order(app: "Dashboard", kind: str, services: Sequence[str]) -> None:
             app.notify(f"{kind}: {', '.join(names)}", timeout=3, markup=False)
 
     if names:
-        app.run_worker(send(), name=kind)
+        # Not the coroutine itself, which would be lost unseen if the app ended before it began.
+        _: Worker[None] = app.run_worker(send, name=kind, group=ORDERS)
 
 
 def _marked(app: "Dashboard") -> list[Row]:

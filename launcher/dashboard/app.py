@@ -3,10 +3,13 @@
 What is shown is made by `view`, where it comes from is `feed` and `log_files`; what the keys do is `actions`.
 """
 
+import asyncio
 import os
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +18,9 @@ from textual.binding import BindingType
 from textual.events import Resize
 from textual.geometry import Size
 from textual.reactive import Reactive
+from textual.worker import Worker, WorkerCancelled
 
-from launcher.dashboard.actions import ACTIONS
+from launcher.dashboard.actions import ACTIONS, ORDERS
 from launcher.dashboard.feed import ControlFeed
 from launcher.dashboard.keys import STACK_KEYS, bindings, key_line
 from launcher.dashboard.log_files import LOG_INTERVAL_S
@@ -40,6 +44,8 @@ GPU_WIDTH, GPU_HEIGHT = 60, 20
 # Rows of the log that the solo view leaves, and the table.
 LEAST_LOG_HEIGHT = 6
 EVENTS_KEPT = 1000
+# A supervisor takes an order at once; one that does not must not keep anybody here.
+LAST_ORDERS_S = 2.0
 _OUR_SCREEN = "\x1b[?1049h\x1b[?25l\x1b[?1004h\x1b[?2004h"
 """The second screen, no cursor, news of the focus and marks around what is pasted: a shell undoes them."""
 
@@ -164,9 +170,19 @@ class Dashboard(App[str]):
         self.log_view.action_log(name)
 
     def leave(self, choice: str | None) -> None:
-        """End with what was chosen in the dialogue; None is a change of mind."""
+        """End with what was chosen in the dialogue, once orders are sent; None is a change of mind."""
         if choice is not None:
-            self.exit(choice)
+            _: Worker[None] = self.run_worker(partial(self._leave, choice), name="leaving")
+
+    async def _leave(self, choice: str) -> None:
+        """End when the supervisor has taken what was ordered just now, or does not take it."""
+        orders = [worker for worker in self.workers if worker.group == ORDERS and not worker.is_finished]
+        if orders:
+            # The library calls a wait that was cut short the cancelling of what was waited for.
+            with suppress(TimeoutError, WorkerCancelled):
+                async with asyncio.timeout(LAST_ORDERS_S):
+                    await self.workers.wait_for_complete(orders)
+        self.exit(choice)
 
     def arrange(self) -> None:
         """Give every part the height that it needs at this size, and redraw what changed."""

@@ -31,9 +31,10 @@ class FilterInput(Input):
         self.post_message(self.Submitted(self, ""))
 
 
-class LogView(Vertical):
+class LogView(Vertical, can_focus=True):
     """A ring of lines on the screen; `search` is asked for old matches whenever the filters have changed.
 
+    It has the focus itself while there is no room for the pane, so that its keys never mean something else.
     `noun` names what the lines are, `save_folder` is where `S` writes to.
     """
 
@@ -73,9 +74,13 @@ class LogView(Vertical):
         """Show the log, or only a note when there is no room for it."""
         if self.pane.display != is_shown:
             self.pane.display = is_shown
-            if is_shown:
-                self.pane.focus()
+            if not self._filter.has_focus:
+                self._take_keys()
         self._title.refresh()
+
+    def _take_keys(self) -> None:
+        """Give the keys to the pane, or where it is not shown to the whole."""
+        (self.pane if self.pane.display else self).focus()
 
     def show_only(self, name: str | None) -> None:
         """Show one service or child; None shows all."""
@@ -117,7 +122,7 @@ class LogView(Vertical):
     def on_input_submitted(self) -> None:
         """Close the box; the filter stays."""
         self._head.remove_class("filtering")
-        self.pane.focus()
+        self._take_keys()
 
     def open_filter(self) -> None:
         """Let a regular expression be typed."""

@@ -1,12 +1,13 @@
 """The dashboard as a person sees it: screen text at four sizes, keys, trouble."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher.dashboard import app as app_module
 from launcher.dashboard.app import DETACH, STOP_ALL, Dashboard
 from tests.launcher.control_double import ControlDouble, all_ready, child, crash_looping, service, status
 from tests.launcher.dashboard.conftest import Open
@@ -67,6 +68,55 @@ async def test_a_tiny_terminal_has_a_note_instead_of_the_log(
     async with open_dashboard(30, 8) as screen:
         text = await screen.shows("inference", "memory", "no room for the log")
         assert "a line that" not in text
+
+
+async def test_a_filter_is_typed_where_there_is_no_room_for_the_log(
+    control: ControlDouble, open_dashboard: Open, write_log: WriteLog
+) -> None:
+    """No letter of it is taken for an order; with room again the box goes on, and the log is filtered."""
+    write_log("memory", "rest assured", "something else")
+    async with open_dashboard(30, 8) as screen:
+        await screen.shows("no room for the log")
+        await screen.pilot.press("slash", *"rest")
+        await screen.pilot.resize_terminal(92, 24)
+        await screen.pilot.press(*" as")
+        await screen.shows("rest assured", without="something else")
+        await screen.pilot.press("enter", "e")
+        await screen.shows("errors")
+        await screen.pilot.resize_terminal(30, 8)
+        await screen.shows("no room for the log")
+        await screen.pilot.press("slash", "enter", "e")
+        await screen.pilot.resize_terminal(92, 24)
+        await screen.shows("rest assured")
+    assert not [kind for kind, _ in control.commands if kind in ("restart", "stop", "start")]
+
+
+async def test_what_was_ordered_is_sent_before_leaving(control: ControlDouble, open_dashboard: Open) -> None:
+    """`r` and `q` in one breath: the service is restarted."""
+    async with open_dashboard() as screen:
+        await screen.shows("1/2 ready")
+        await screen.app.run_action("do('restart')")
+        await screen.app.run_action("do('leave')")
+        await screen.until(lambda: screen.app.return_value is not None, lambda: "it never ended")
+    assert [kind for kind, _ in control.commands if kind == "restart"] == ["restart"]
+
+
+async def test_a_supervisor_that_takes_no_order_keeps_nobody(
+    control: ControlDouble, open_dashboard: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaving waits for it, but not for long."""
+    monkeypatch.setattr(app_module, "LAST_ORDERS_S", 0.05)
+    async with open_dashboard() as screen:
+        await screen.shows("1/2 ready")
+        never = asyncio.Event()
+
+        async def command(kind: str, services: Sequence[str]) -> None:
+            await never.wait()
+
+        monkeypatch.setattr(screen.app.feed, "command", command)
+        await screen.app.run_action("do('restart')")
+        await screen.app.run_action("do('leave')")
+        await screen.until(lambda: screen.app.return_value is not None, lambda: "it never ended")
 
 
 async def test_resizing_rearranges(control: ControlDouble, open_dashboard: Open, write_log: WriteLog) -> None:
