@@ -1,7 +1,8 @@
 """Reads one frame as JSON, with the limits of protocol.md §3; pure.
 
-With the standard library, because it keeps integers beyond 64 bits exact (orjson turns 2**64 into a float
-silently) and lets a refused NaN still show the request's id.  Does not know the envelope.
+With orjson, ten times as fast for an embedding, wherever it reads what the standard library does. That one
+keeps integers beyond 64 bits exact (orjson turns 2**64 into a float silently), says what is wrong, and lets a
+refused NaN still show the request's id.  Does not know the envelope.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
+
+import orjson
 
 from servers.errors import InvalidJson
 
@@ -23,10 +27,8 @@ _SHOWN_CHARS = 80
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _OPENING = ("[", "{")
 
-_NOT_FINITE = re.compile(r"NaN|Infinity|[0-9][eE]|[0-9]{300}")
-"""Without any of these a text holds no number that is not finite, and is read twice as fast."""
-
-_PLAIN = json.JSONDecoder()
+_LONG_INTEGER = re.compile(r"[\s\[,:-][0-9]{19}")
+"""An object without any has no integer beyond 64 bits; fractions, which are longer, follow upon a dot."""
 
 
 def read_json(frame: str | bytes) -> tuple[Any, InvalidJson | None]:
@@ -57,8 +59,9 @@ def read_json(frame: str | bytes) -> tuple[Any, InvalidJson | None]:
 
 def _read(text: str) -> tuple[Any, str | None]:
     """The document, and the first number in it that is not finite as it was written."""
-    if _NOT_FINITE.search(text) is None:
-        return _PLAIN.decode(text), None
+    if text.startswith("{") and _LONG_INTEGER.search(text) is None:
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(text), None
     refused: list[str] = []
 
     def read_float(literal: str) -> float:

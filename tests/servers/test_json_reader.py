@@ -25,6 +25,25 @@ def test_reads_every_json_document_exactly(document: object) -> None:
     assert read == document
 
 
+@pytest.mark.parametrize("value", [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**30])
+@pytest.mark.parametrize(
+    "frame", ['{"a":%d}', '{"a": %d}', '{"a":[%d]}', '{"a":[0,%d]}', '{"a":\n%d\t}', "%d", " [%d]"]
+)
+def test_integers_are_exact_wherever_they_stand(value: int, frame: str) -> None:
+    """Also beyond 64 bits, with any sign, after whatever may come before a number."""
+    text = frame % value
+    document, fault = read_json(text)
+    assert fault is None
+    assert repr(document) == repr(json.loads(text))
+
+
+@given(st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False) | st.integers()))
+def test_numbers_are_what_the_standard_library_reads(document: dict[str, float]) -> None:
+    """To the last bit, and integers as integers."""
+    text = json.dumps(document)
+    assert repr(read_json(text)) == repr((json.loads(text), None))
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused_but_never_raise(frame: bytes) -> None:
     """A frame of random bytes ends in a document or in a fault."""
