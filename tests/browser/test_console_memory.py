@@ -44,6 +44,19 @@ async def test_a_stored_memory_is_found_with_its_score_explained(open_console: O
     assert total == pytest.approx(weighed, abs=0.002)
 
 
+async def test_storing_and_searching_tell_where_their_time_went(open_console: OpenConsole) -> None:
+    """The server's stages, the rest of its work, and the way there and back."""
+    page = await open_console()
+    await enter_namespace(page, "timed")
+    split = r"\d+(\.\d)? ms \(embed \d.* ms, {} \d.* ms, server \d.* ms, transport \d.* ms\)"
+    await page.fill("#store-text", "The kettle is blue")
+    await page.get_by_role("button", name="Store", exact=True).click()
+    await expect(page.locator("#store-note")).to_have_text(re.compile(split.format("commit")))
+    await page.fill("#query", "kettle")
+    await page.get_by_role("button", name="Search", exact=True).click()
+    await expect(page.locator("#search-note")).to_have_text(re.compile(split.format("search")))
+
+
 async def test_what_significance_hides_is_counted_and_can_be_shown(
     open_console: OpenConsole, pair: Pair
 ) -> None:
