@@ -25,25 +25,6 @@ FIELDS = {
 }
 
 
-async def test_the_stages_of_every_kind_of_work_are_noted(desk: Desk) -> None:
-    """What is embedded, searched and committed; a vector or a query that is not there takes no time."""
-    assert await desk.stages("store", text="tea", id="a") == ["embed_ms", "commit_ms", "total_ms"]
-    vector = [1.0] + [0.0] * 383
-    assert await desk.stages("store", text="tea too", embedding=vector) == ["commit_ms", "total_ms"]
-    assert await desk.stages("retrieve", query="tea") == ["embed_ms", "search_ms", "total_ms"]
-    assert await desk.stages("retrieve") == ["search_ms", "total_ms"]
-    assert await desk.stages("update", id="a", text="coffee") == ["embed_ms", "commit_ms", "total_ms"]
-    for command, data in (
-        ("delete", {"id": "a"}),
-        ("restore", {"id": "a"}),
-        ("forget", {"ids": ["a"]}),
-        ("purge", {}),
-        ("purge", {"ids": ["a"]}),
-    ):
-        assert await desk.stages(command, **data) == ["commit_ms", "total_ms"], command
-    assert await desk.stages("stats") == ["total_ms"]
-
-
 async def test_a_stored_memory_is_answered_and_found(desk: Desk) -> None:
     """The reply has the scores, the time and the counts; the memory is there for the next request."""
     reply = await desk.ask(
