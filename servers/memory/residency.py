@@ -162,7 +162,8 @@ class Budgeted:
     def _fit(self) -> None:
         """Load the codes of the newest blocks, as many as fit: those are already, or were just written."""
         first = max(0, len(self._in_files) - self._may_load)
-        for block in self._in_files[:first]:
-            block.codes.unload()
-        for block in self._in_files[first:]:
-            block.codes.load()
+        for place, block in enumerate(self._in_files):
+            if place < first:
+                block.codes.unload()
+            elif not block.codes.is_loaded:
+                block.codes.load()

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -108,6 +109,22 @@ async def test_a_store_too_large_for_the_budget_is_not_started_over(
     enough = refused.value.mend.split()[3]
     async with open_desk(tmp_path, index_memory=enough) as desk:
         assert (await desk.ask("stats"))["stats"]["memory_count"] == 40
+
+
+async def test_the_folder_of_files_may_be_removed_while_it_is_used(tmp_path: Path) -> None:
+    """What lies in its files goes on being found; the next start makes them again."""
+    async with open_desk(tmp_path, index_memory=LEAST) as desk:
+        await store_many(desk)
+    async with open_desk(tmp_path, index_memory=LEAST) as desk:
+        expected = await answers(desk)
+        rmtree(tmp_path / "index")
+        assert await answers(desk) == expected
+        items = [{"id": f"late{place}", "text": f"late {place}"} for place in range(BLOCK_ROWS)]
+        assert (await desk.ask("store", items=items))["status"] == "success"
+        expected = await answers(desk)
+    async with open_desk(tmp_path, index_memory=LEAST) as desk:
+        assert await answers(desk) == expected
+        assert (await index_of(desk))["blocks_in_files"] == 3
 
 
 async def test_without_a_folder_for_files_the_index_stays_in_memory(

@@ -15,8 +15,10 @@ from servers.memory import mapped_arrays
 from servers.memory.codes import Coding
 from servers.memory.columns import TensorColumns, unit
 from servers.memory.float_codes import Float16Coding, Float32Coding
+from servers.memory.index_budget import IndexBudget
 from servers.memory.int8_codes import Int8Coding
 from servers.memory.loading import fill
+from servers.memory.residency import Budgeted, Residency, Unlimited
 from servers.memory.store.base import Memory, ModelMark, Selection, Transaction
 from servers.memory.store.sqlite import DERIVED_NAME, FILE_NAME, SqliteStore
 from tests.servers.memory.doubles import DIMENSIONS, make_memory, make_vector
@@ -25,6 +27,22 @@ BLOCK_ROWS = 64
 ROWS = 3 * BLOCK_ROWS + 10
 
 Change = Callable[[Transaction], object]
+
+
+BUDGET = IndexBudget(1 << 24, DIMENSIONS, DIMENSIONS, BLOCK_ROWS)
+_residencies: list[Callable[[Path], Residency]] = []
+
+
+@pytest.fixture(params=["memory", "files"], autouse=True)
+def _residency(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Both ways: with everything in memory, and with a budget, by which also what is newer goes to files."""
+    kinds: dict[str, Callable[[Path], Residency]] = {
+        "memory": lambda folder: Unlimited(),
+        "files": lambda folder: Budgeted(BUDGET, folder),
+    }
+    _residencies.append(kinds[request.param])
+    yield
+    _residencies.pop()
 
 
 @pytest.fixture
@@ -53,9 +71,13 @@ def change(store: SqliteStore, *changes: Change) -> None:
 
 def filled(store: SqliteStore, coding: Coding | None = None) -> tuple[TensorColumns, list[int]]:
     """Columns filled from the store as at a start, and the counts that were reported."""
-    columns = TensorColumns(DIMENSIONS, coding=coding or Float32Coding(), block_rows=BLOCK_ROWS)
+    residency = _residencies[-1](store.derived_folder)
+    columns = TensorColumns(
+        DIMENSIONS, coding=coding or Float32Coding(), block_rows=BLOCK_ROWS, residency=residency
+    )
     counts: list[int] = []
     fill(columns, store, counts.append)
+    residency.close()
     return columns, counts
 
 

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from servers.errors import BadSettings
 from servers.memory.scoring import DAY_MS, RankWeights, SignificanceWeights
@@ -96,3 +97,18 @@ def test_nothing_is_missing_where_nothing_is_asked_for(
     """The packages are needed by who sets the option, by nobody else."""
     monkeypatch.setattr("servers.memory.settings.find_spec", lambda name: None)
     require_extras(MemorySettings.model_validate({"backend": "debug", "path": tmp_path}))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"), [("512MiB", 512 << 20), ("1.5 GB", 1_500_000_000), (1 << 25, 1 << 25)]
+)
+def test_the_memory_of_the_index_is_a_size(written: object, expected: int) -> None:
+    """It is written with a unit or as bytes."""
+    assert MemorySettings.model_validate({"index_memory": written}).index_memory == expected
+
+
+@pytest.mark.parametrize("written", ["1MiB", "much", "-1GB", 0])
+def test_a_memory_that_no_index_fits_into_is_refused(written: object) -> None:
+    """What is no size, or less than any index needs, is found before a start."""
+    with pytest.raises(ValidationError, match="index_memory"):
+        MemorySettings.model_validate({"index_memory": written})
