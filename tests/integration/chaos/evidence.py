@@ -28,19 +28,26 @@ def written_lines(folder: Path) -> dict[str, int]:
 
 
 def logged_lines(logs: Path) -> dict[str, list[int]]:
-    """The numbers of the whole lines of each birth, in the order of the log files."""
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for line in _all_lines(logs):
+    """The numbers of the whole lines of each birth, in the order of the log files.
+
+    A child that goes on under another name, as scaling has it, goes on in that one's log: the log that has
+    the birth's earlier lines comes first.
+    """
+    pieces: dict[str, dict[str, list[tuple[str, int]]]] = defaultdict(lambda: defaultdict(list))
+    for name, line in _all_lines(logs):
         match = _LINE.search(line)
         if match is not None and len(match["padding"]) == int(match["number"]) % 120:
-            numbers[match["birth"]].append(int(match["number"]))
-    return numbers
+            pieces[match["birth"]][name].append((line.partition(" ")[0], int(match["number"])))
+    return {
+        birth: [number for piece in sorted(by_log.values(), key=lambda one: one[0][0]) for _, number in piece]
+        for birth, by_log in pieces.items()
+    }
 
 
 def torn_lines(logs: Path) -> list[str]:
     """Lines of output that no child wrote in this form."""
     found = []
-    for line in _all_lines(logs):
+    for _, line in _all_lines(logs):
         match = _LINE.search(line)
         is_whole = match is not None and len(match["padding"]) == int(match["number"]) % 120
         if _PIECE.search(line) and not is_whole:
@@ -99,11 +106,12 @@ def doubles(folder: Path) -> list[str]:
     return [f"two at once: {line}" for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _all_lines(logs: Path) -> Iterable[str]:
+def _all_lines(logs: Path) -> Iterable[tuple[str, str]]:
+    """Each line with the name of the child whose log it is in."""
     for name, paths in log_files(logs).items():
         if name != "supervisor":
             for path in paths:
-                yield from path.read_text().splitlines()
+                yield from ((name, line) for line in path.read_text().splitlines())
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -159,6 +159,17 @@ def test_a_cut_pipe_excuses_the_end_only(tmp_path: Path, numbers: list[int], is_
     assert (judge_lines({"web.0-1-7-9": 3}, logged, cut={"web.0-1-7-9"}) == []) is is_fine
 
 
+def test_a_child_that_was_renamed_goes_on_in_another_log(tmp_path: Path) -> None:
+    """What comes first is told by the times of the lines, and within one log nothing is excused."""
+    logs = log_of(tmp_path, [])
+    lines = [GOOD.format(number=number, padding="x" * number) for number in (1, 2, 3)]
+    (logs / "web.0.log").write_text(f"{lines[0]}\n")
+    (logs / "web.log").write_text("".join(f"{line.replace('2026', '2027')}\n" for line in lines[1:]))
+    assert logged_lines(logs) == {"web.0-1-7-9": [1, 2, 3]}
+    (logs / "web.log").write_text("".join(f"{line.replace('2026', '2027')}\n" for line in lines[:0:-1]))
+    assert logged_lines(logs) == {"web.0-1-7-9": [1, 3, 2]}
+
+
 def test_half_a_line_is_torn(tmp_path: Path) -> None:
     """A line that lost its beginning or its end is neither whole nor overlooked."""
     logs = log_of(tmp_path, [1])

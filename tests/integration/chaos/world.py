@@ -40,6 +40,7 @@ services:
     port: auto
     host: 127.0.0.1
     inherit_sockets: true
+    port_mode: {port_mode}
     health: {{http: /, period: 300ms, timeout: 1s, failures: 2}}
     env: {{VALUE: "{web}"}}
   family:
@@ -69,7 +70,7 @@ class World:
         """Write the first configuration; nothing runs yet."""
         self.evidence = folder / "evidence"
         (self.evidence / "lines").mkdir(parents=True)
-        self.values = {"web": 0, "family": 0, "chatty": 0, "dependent": 0}
+        self.values = {"web": 1, "family": 0, "chatty": 0, "dependent": 0}
         self.stopped: set[str] = set()
         """Services whose last word was `stop`, and that nothing asked to run since."""
         self.cut: set[str] = set()
@@ -96,7 +97,9 @@ class World:
         child = ", ".join(
             json.dumps(word) for word in (sys.executable, "-IS", str(CHILD), str(self.evidence))
         )
-        return CONFIG.format(child=child, **self.values)
+        # Half of its values put the replicas of `web` on one port: a reload takes them there and back.
+        port_mode = "shared" if self.values["web"] % 2 else "each"
+        return CONFIG.format(child=child, port_mode=port_mode, **self.values)
 
     def up(self) -> None:
         """Start everything, wait until it is ready, and learn the ports."""
