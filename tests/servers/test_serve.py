@@ -181,7 +181,7 @@ async def test_phases_ready_and_stopping_reach_the_notify_socket(spawn_probe: Sp
             seen += (await asyncio.to_thread(supervisor.recv, 4096)).decode() + "\n"
         assert (await exit_of(process))[0] == 0
     lines = set(seen.splitlines())
-    assert {"X_LUCID_PHASE=load-model", "X_LUCID_PROGRESS=0.62", "STATUS=load-model 62%"} <= lines
+    assert {"X_LUCID_PHASE=load-model", "X_LUCID_PROGRESS=0.62", "STATUS=load-model 62%: 56/91 MB"} <= lines
     assert {"X_LUCID_DEVICE=cpu", "EXTEND_TIMEOUT_USEC=120000000"} <= lines
 
 
