@@ -113,8 +113,9 @@ def _array_at(fd: int, start: int, shape: tuple[int, ...], dtype: np.dtype[Any])
 
 def _advise(array: Array, advice: int) -> None:
     pages = _pages_of(array)
-    if pages is not None and _libc().madvise(pages.address, pages.size, advice):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if pages is not None:
+        # Not taken where memory is locked: that costs memory, and no answer may depend on it.
+        _libc().madvise(pages.address, pages.size, advice)
 
 
 def _pages_of(array: Array) -> _Pages | None:
