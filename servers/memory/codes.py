@@ -36,7 +36,8 @@ Mode = Literal["int8", "float16", "float32"]
 class Queries:
     """Queries (m, d) of length 1 as the codes of one mode want them.
 
-    `errors` (m,) is |e| of each, `largest` the largest component; `codes` and `step` belong to the mode.
+    `errors` (m,) is |e| of each, `largest` the largest component; `codes`, `packed` and `step` belong to the
+    mode.
     """
 
     units: torch.Tensor
@@ -44,6 +45,7 @@ class Queries:
     errors: torch.Tensor
     step: float
     largest: float
+    packed: torch.Tensor | None = None
 
 
 class Codes(Protocol):

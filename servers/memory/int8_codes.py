@@ -61,12 +61,17 @@ class Int8Coding:
         return _Int8Codes(self._torch, *vectors.shape, parts=parts)
 
     def encode(self, units: torch.Tensor) -> Queries:
-        """Return the queries as integers -127…127 with one step for all of them."""
+        """Return the queries as integers -127…127 with one step for all of them.
+
+        For the packed kernel they are shifted by 128, and as many as it takes no less time for.
+        """
         largest = float(units.abs().max())
         step = largest / 127 or 1.0
         codes = (units / step).round_()
         errors = (codes * step - units).norm(dim=1)
-        return Queries(units, codes.to(self._torch.int8), errors, step, largest)
+        missing = max(0, FEWEST_QUERIES - len(codes))
+        packed = self._torch.nn.functional.pad(codes + 128, (0, 0, 0, missing)).to(self._torch.uint8)
+        return Queries(units, codes.to(self._torch.int8), errors, step, largest, packed)
 
     def slack(self, queries: Queries, relevance: float, bias_scale: float) -> float:
         """Bound eight roundings of terms that hold the shift by 128 of the packed kernel, at their largest.
@@ -231,15 +236,12 @@ class _Int8Codes:
             bias = self._torch.nn.functional.pad(bias, (begun, 0), value=-math.inf)
             return self._packed_scores(packed, queries, scale, bias, first - begun)[:, begun:]
         rows = len(bias)
-        codes = queries.codes.to(self._torch.int16) + 128
-        if len(codes) < FEWEST_QUERIES:
-            codes = self._torch.nn.functional.pad(codes, (0, 0, 0, FEWEST_QUERIES - len(codes)))
         steps = self._steps[first : first + self._tile]
         bias = self._torch.sub(bias, self._shifts[first : first + rows], alpha=scale)
         if rows < len(steps):
             bias = self._torch.nn.functional.pad(bias, (0, len(steps) - rows))
         found: torch.Tensor = self._torch.ops.onednn.qlinear_pointwise(
-            codes.to(self._torch.uint8), scale, 0, packed, steps, _no_shift(len(steps)), bias,
+            queries.packed, scale, 0, packed, steps, _no_shift(len(steps)), bias,
             1.0, 0, self._torch.float32, "none", [], "",
         )  # fmt: skip
         return found[: len(queries.codes), :rows]
