@@ -113,6 +113,7 @@ class Budgeted:
             block.be_frugal()
             self._in_files.append(block)
             self._fit()
+        return_free_memory()  # of what the block was made from
 
     def complete(self, block: Block) -> None:
         """Have it moved to a file; wait while another one is on its way, since both are in memory."""
