@@ -7,7 +7,7 @@ queues nor batches nor any particular library: `torch_engine`, `graph_engine` (O
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,3 +124,36 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model."""
+
+
+class Begun(Protocol):
+    """A forward that is being computed."""
+
+    @property
+    def streams(self) -> int:
+        """On how many streams."""
+
+    def is_done(self) -> bool:
+        """Tell whether `vectors` would return, or raise, at once."""
+
+    def vectors(self) -> Vectors:
+        """Return what `Engine.forward` would, or raise what it would; nothing is computed any more then."""
+
+
+@runtime_checkable
+class OverlappingEngine(Engine, Protocol):
+    """An engine that computes several things side by side, each on a stream of its own.
+
+    So the next batch can begin on one stream before the last one has ended on another.
+    """
+
+    @property
+    def streams(self) -> int:
+        """How many parts of batches are computed at once."""
+
+    def begin(self, batch: Sequence[Tokens], streams: int, on_part: Callable[[], None]) -> Begun:
+        """Begin to compute a non-empty batch on at most `streams` streams.
+
+        `on_part` is called, on any thread, whenever one of those streams has no more to do for the batch:
+        `streams` times in all, however it ends.
+        """

@@ -5,9 +5,11 @@ about the model. What runs the graph (`openvino_engine`, `onnx_engine`) is given
 torch or transformers: a server on such an engine starts in a fraction of their import time and memory.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from threading import Lock
 from typing import Any, Protocol, Self, get_args
 
 import numpy as np
@@ -63,8 +65,9 @@ class Graph(Protocol):
     def infer(self, parts: Sequence[Padded]) -> Generator[NDArray[np.float32], None, None]:
         """Yield each part's float32 token vectors (texts, width, dimensions), in order; valid until the next.
 
-        Later parts are computed meanwhile. Raises `RuntimeError` with the runtime's own words, or
-        `MemoryError`; however it ends, nothing is computed any more once it has.
+        Later parts are computed meanwhile; may be used on `streams` threads at once. Raises `RuntimeError`
+        with the runtime's own words, or `MemoryError`; however it ends, nothing is computed any more once it
+        has.
         """
 
     def close(self) -> None:
@@ -80,6 +83,7 @@ class GraphEngine:
         self._card = card
         self._tokenizer = TextTokenizer(tokenizer, card.max_input_tokens, card.prompt)
         self._info = info
+        self._pool = ThreadPoolExecutor(graph.streams, thread_name_prefix="stream")
 
     @property
     def info(self) -> ModelInfo:
@@ -90,16 +94,94 @@ class GraphEngine:
         """Return each text's tokens; the library releases the interpreter lock meanwhile."""
         return self._tokenizer.tokenize(texts)
 
+    @property
+    def streams(self) -> int:
+        """How many parts of batches are computed at once."""
+        return self._graph.streams
+
     def forward(self, batch: Sequence[Tokens]) -> Vectors:
         """Return the pooled float32 vectors of `batch`, in order, not normalised."""
-        lengths = [len(tokens) for tokens in batch]
-        parts = deal(lengths, self._graph.streams)
-        padded = [pad([batch[place] for place in part], self._card.pad_id) for part in parts]
-        pooled = np.empty((len(batch), self._info.dimensions), dtype=np.float32)
+        return self.begin(batch, self._graph.streams, lambda: None).vectors()
+
+    def begin(self, batch: Sequence[Tokens], streams: int, on_part: Callable[[], None]) -> "BegunParts":
+        """Begin to compute `batch` on at most `streams` streams; each tells `on_part` when it is free."""
+        parts = deal([len(tokens) for tokens in batch], streams)
+        left = _Countdown(len(parts), streams, on_part)
+        computed = []
+        for part in parts:
+            future = self._pool.submit(self._computed, [batch[place] for place in part])
+            future.add_done_callback(left.count)
+            computed.append(future)
+        left.spare()
+        return BegunParts(parts, computed, min(streams, len(parts)), self._info.dimensions)
+
+    def _computed(self, part: Sequence[Tokens]) -> Vectors:
+        """Compute one part; runs on a thread of the pool, of which there is one for each stream."""
+        with closing(self._graph.infer([pad(part, self._card.pad_id)])) as hidden:
+            return pool(next(hidden), [len(tokens) for tokens in part], self._card.pooling)
+
+    def memory(self) -> DeviceMemory | None:
+        """Return None: these engines run on the CPU."""
+        return None
+
+    def close(self) -> None:
+        """Free the graph, once nothing is computed any more."""
+        self._pool.shutdown()
+        self._graph.close()
+
+
+class _Countdown:
+    """Tells how many of a batch's streams have nothing more to do for it, from how many parts have ended."""
+
+    def __init__(self, parts: int, streams: int, on_part: Callable[[], None]) -> None:
+        self._lock = Lock()
+        self._left, self._streams, self._on_part = parts, streams, on_part
+        self._spare = max(0, streams - parts)
+
+    def spare(self) -> None:
+        """Tell of the streams that there was no part for."""
+        for _ in range(self._spare):
+            self._on_part()
+
+    def count(self, ended: "Future[Vectors]") -> None:
+        """Take note of a part's end."""
+        with self._lock:
+            self._left -= 1
+            is_free = self._left < self._streams
+        if is_free:
+            self._on_part()
+
+
+class BegunParts:
+    """A batch whose parts are being computed."""
+
+    def __init__(
+        self,
+        parts: Sequence[Sequence[int]],
+        computed: "Sequence[Future[Vectors]]",
+        streams: int,
+        dimensions: int,
+    ) -> None:
+        """Wait for the vectors of each of `parts`, the places of their texts in the batch."""
+        self._parts, self._computed, self._dimensions = parts, computed, dimensions
+        self._streams = streams
+
+    @property
+    def streams(self) -> int:
+        """On how many streams."""
+        return self._streams
+
+    def is_done(self) -> bool:
+        """Tell whether every part has ended."""
+        return all(future.done() for future in self._computed)
+
+    def vectors(self) -> Vectors:
+        """Return the batch's vectors once every part has ended, or raise what a part raised."""
+        wait(self._computed)
+        pooled = np.empty((sum(map(len, self._parts)), self._dimensions), dtype=np.float32)
         try:
-            with closing(self._graph.infer(padded)) as computed:
-                for part, hidden in zip(parts, computed, strict=True):
-                    pooled[part] = pool(hidden, [lengths[place] for place in part], self._card.pooling)
+            for part, future in zip(self._parts, self._computed, strict=True):
+                pooled[list(part)] = future.result()
         except MemoryError as error:
             raise EngineOutOfMemory(str(error)) from error
         except RuntimeError as error:
@@ -108,14 +190,6 @@ class GraphEngine:
                 raise EngineOutOfMemory(str(error)) from error
             raise
         return pooled
-
-    def memory(self) -> DeviceMemory | None:
-        """Return None: these engines run on the CPU."""
-        return None
-
-    def close(self) -> None:
-        """Free the graph."""
-        self._graph.close()
 
 
 def describe(card: ModelCard, name: str, backend: str, dtype: str, reason: str | None = None) -> ModelInfo:

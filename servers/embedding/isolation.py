@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from servers.embedding.engine import (
+    Begun,
     Engine,
     EngineBroken,
     EngineError,
@@ -41,19 +42,22 @@ class Computed:
     bisections: int = 0
 
 
-def forward_isolated(engine: Engine, batch: Sequence[Tokens]) -> Computed:
+def forward_isolated(engine: Engine, batch: Sequence[Tokens], begun: Begun | None = None) -> Computed:
     """Return the raw vectors of a non-empty `batch`, and the failure of each text that has none.
 
-    A batch that raises is computed again in halves. Raises only `EngineBroken`, which no halving helps.
+    `begun` is the batch's forward if it is under way already. A batch that raises is computed again in
+    halves. Raises only `EngineBroken`, which no halving helps.
     """
     computed = Computed(np.zeros((len(batch), engine.info.dimensions), dtype=np.float32))
-    _compute(engine, batch, range(len(batch)), computed)
+    _compute(engine, batch, range(len(batch)), computed, begun)
     return computed
 
 
-def _compute(engine: Engine, batch: Sequence[Tokens], places: range, computed: Computed) -> None:
+def _compute(
+    engine: Engine, batch: Sequence[Tokens], places: range, computed: Computed, begun: Begun | None = None
+) -> None:
     try:
-        vectors = engine.forward([batch[place] for place in places])
+        vectors = begun.vectors() if begun else engine.forward([batch[place] for place in places])
     except EngineBroken:
         raise
     except Exception as error:

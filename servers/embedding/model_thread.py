@@ -1,8 +1,8 @@
 """The one thread that owns the model: it loads it, takes batches from the backlog, computes, reports.
 
-It decides when a batch is formed (the moment the thread is free, never by a timer) and when the engine is
-lost. Everything it has to say goes to the event loop, in one call per batch. It does not know what a
-request is worth to whom: admission, deadlines and replies belong to the loop.
+It decides when a batch is formed (the moment a stream of the engine is free, never by a timer) and when the
+engine is lost. Everything it has to say goes to the event loop, in one call per batch. It does not know what
+a request is worth to whom: admission, deadlines and replies belong to the loop.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from servers.embedding.engine import Engine, EngineBroken, OnPhase, Vectors
 from servers.embedding.isolation import Computed, forward_isolated
 from servers.embedding.pace import Pace
 from servers.embedding.pending import QueuedText
+from servers.embedding.running import RunningBatch, RunningBatches, count_streams
 from servers.embedding.vectors import normalise
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class ModelThread:
         try:
             engine = self._load(self._tell_phase)
             self._warm_up(engine)
-            self._tell(self._listener.on_loaded, engine, self._pace.tokens_per_s)
+            self._tell(self._listener.on_loaded, engine, self._tokens_per_s(count_streams(engine)))
             self._serve(engine)
         except BaseException as raised:
             # Whatever ends this thread, somebody waits for its answers and must hear of it.
@@ -151,71 +152,86 @@ class ModelThread:
                 raise EngineBroken("the model cannot embed a plain sentence") from computed.failures[0]
             tokens, seconds = sum(len(each) for each in batch[:texts]), self._loop.time() - began
             if texts != WARMUP_SIZES[0]:
-                self._pace.update(tokens, seconds)
+                self._pace.update(tokens, seconds * min(texts, count_streams(engine)))
 
     def _serve(self, engine: Engine) -> None:
-        while batch := self._next_batch():
-            self._tell(self._listener.on_batch, self._compute(engine, batch))
-            self._busy_since = None
+        running = RunningBatches(engine, self._changed)
+        while turn := self._next_turn(running):
+            batch, ended = turn
+            if batch:
+                now = self._loop.time()
+                running.begin(batch, now, self._budget(now, running.free_streams, batch[0].bulk))
+            if ended is not None:
+                self._tell(self._listener.on_batch, self._finish(engine, running, ended))
+            self._busy_since = running.since
 
-    def _next_batch(self) -> list[QueuedText]:
-        """Return the next batch once there is one; an empty list when the thread shall end.
+    def _next_turn(self, running: RunningBatches) -> tuple[list[QueuedText], RunningBatch | None] | None:
+        """Return a batch to begin and one that has ended, once there is either; None when it is time to end.
 
-        A batch is not formed ahead of its time: on a CPU that costs less than one part in a hundred of
-        computing it, and a text that comes in meanwhile would have to wait for a whole batch more.
+        A batch is not formed before a stream is free for it: a text that comes in meanwhile would have to
+        wait for a whole batch more.
         """
         with self._changed:
-            while not self._is_closing:
-                now = self._loop.time()
-                # What cannot be ready in time even alone is not begun either.
-                soonest = now + self._pace.batch_seconds(1)
-                taken = self._backlog.take(partial(self._budget, now), partial(_is_wanted, soonest))
-                # Two entries of one shared text may be in the same batch; one of them stands for both.
-                batch = [text for text in taken if text.shared.take()]
-                if batch:
-                    return batch
-                if not taken:
-                    self._changed.wait()
-            return []
+            while True:
+                batch = self._form_batch(running.free_streams)
+                ended = running.ended()
+                if batch or ended is not None:
+                    return batch, ended
+                if self._is_closing and running.since is None:
+                    return None
+                self._changed.wait()
 
-    def _budget(self, now: float, bulk: bool) -> int:
-        return self._pace.budget_tokens(int(self._ceiling), bulk=bulk, now=now)
+    def _form_batch(self, free_streams: int) -> list[QueuedText]:
+        while free_streams and not self._is_closing:
+            now = self._loop.time()
+            # What cannot be ready in time even alone is not begun either.
+            soonest = now + self._pace.batch_seconds(1)
+            taken = self._backlog.take(partial(self._budget, now, free_streams), partial(_is_wanted, soonest))
+            # Two entries of one shared text may be in the same batch; one of them stands for both.
+            batch = [text for text in taken if text.shared.take()]
+            if batch or not taken:
+                return batch
+        return []
 
-    def _compute(self, engine: Engine, batch: list[QueuedText]) -> FinishedBatch:
-        started_at = self._busy_since = self._loop.time()
-        budget = self._budget(started_at, batch[0].bulk)
-        computed = forward_isolated(engine, [text.tokens for text in batch])
-        if len(computed.failures) == len(batch):
+    def _budget(self, now: float, streams: int, bulk: bool) -> int:
+        return self._pace.budget_tokens(int(self._ceiling), bulk=bulk, now=now, streams=streams)
+
+    def _finish(self, engine: Engine, running: RunningBatches, batch: RunningBatch) -> FinishedBatch:
+        computed = running.settle(batch)
+        if len(computed.failures) == len(batch.texts):
             _prove_alive(engine, computed)
         unit = normalise(computed.vectors)
         finished_at = self._loop.time()
-        self._learn(batch, computed, started_at, finished_at)
+        self._learn(batch, computed, finished_at)
         return FinishedBatch(
-            texts=batch,
+            texts=batch.texts,
             raw=computed.vectors,
             unit=unit,
             failures=computed.failures,
             bisections=computed.bisections,
-            expired=sum(text.request.is_expired(started_at) for text in batch),
-            started_at=started_at,
+            expired=sum(text.request.is_expired(batch.started_at) for text in batch.texts),
+            started_at=batch.started_at,
             finished_at=finished_at,
-            padded_tokens=padded_tokens(batch),
-            budget_tokens=budget,
-            tokens_per_s=self._pace.tokens_per_s,
+            padded_tokens=padded_tokens(batch.texts),
+            budget_tokens=batch.budget_tokens,
+            tokens_per_s=self._tokens_per_s(running.streams),
         )
 
-    def _learn(
-        self, batch: list[QueuedText], computed: Computed, started_at: float, finished_at: float
-    ) -> None:
-        if not batch[0].bulk:
-            self._pace.note_interactive(finished_at - started_at, finished_at)
+    def _tokens_per_s(self, streams: int) -> float | None:
+        of_one = self._pace.tokens_per_s
+        return None if of_one is None else of_one * streams
+
+    def _learn(self, batch: RunningBatch, computed: Computed, finished_at: float) -> None:
+        seconds = finished_at - batch.started_at
+        if not batch.texts[0].bulk:
+            self._pace.note_interactive(seconds, finished_at)
         if computed.ran_out_of_memory:
-            self._ceiling = max(_LOWEST_CEILING, padded_tokens(batch) / 2)
+            self._ceiling = max(_LOWEST_CEILING, padded_tokens(batch.texts) / 2)
             logger.warning("the device ran out of memory; batches now have %d tokens", self._ceiling)
             return
         self._ceiling = min(float(self._max_batch_tokens), self._ceiling * _CEILING_GROWTH)
         if not computed.bisections:
-            self._pace.update(sum(text.length for text in batch), finished_at - started_at)
+            self._pace.update(sum(text.length for text in batch.texts), seconds * batch.streams)
 
     def _tell_phase(self, phase: str, progress: float | None) -> None:
         if self._is_closing:

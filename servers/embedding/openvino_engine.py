@@ -85,19 +85,25 @@ class OpenVinoGraph:
 
     def infer(self, parts: Sequence[Padded]) -> Generator[NDArray[np.float32], None, None]:
         """Yield the token vectors of each part, as views into OpenVINO's memory."""
-        while len(self._requests) < len(parts):
-            self._requests.append(self._compiled.create_infer_request())
+        requests = [self._idle_request() for _ in parts]
         started = []
         try:
-            for request, part in zip(self._requests, parts, strict=False):
+            for request, part in zip(requests, parts, strict=True):
                 request.start_async(dict(zip(self._places, part, strict=True)), share_inputs=True)
                 started.append(request)
-            for request in self._requests[: len(parts)]:
+            for request in requests:
                 request.wait()
                 hidden: NDArray[np.float32] = request.get_output_tensor(0).data
                 yield hidden
         finally:
             _settle(started)
+            self._requests.extend(requests)
+
+    def _idle_request(self) -> Any:
+        try:
+            return self._requests.pop()
+        except IndexError:
+            return self._compiled.create_infer_request()
 
     def close(self) -> None:
         """Free the compiled graph."""

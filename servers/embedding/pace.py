@@ -78,8 +78,8 @@ class Pace:
         fixed, per_token = self._line()
         return fixed + per_token * tokens
 
-    def budget_tokens(self, most: int, *, bulk: bool, now: float) -> int:
-        """Return how many tokens the next batch of a lane may have, 1 to `most`.
+    def budget_tokens(self, most: int, *, bulk: bool, now: float, streams: int = 1) -> int:
+        """Return how many tokens the next batch of a lane may have, 1 to `most`, on so many streams together.
 
         A slow device gets smaller batches, about `LONGEST_BATCH_S` long, so that nobody waits long behind
         one. While interactive clients are about, a bulk batch takes no longer than theirs do, so that theirs
@@ -95,7 +95,7 @@ class Pace:
             least_work = LEAST_WORK_BESIDE
         else:
             seconds, least_work = LONGEST_BATCH_S, LEAST_WORK
-        tokens = max(fixed * least_work, seconds - fixed) / per_token
+        tokens = streams * max(fixed * least_work, seconds - fixed) / per_token
         return max(1, min(most, math.floor(tokens)))
 
     def _line(self) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """What all exported graphs have in common: padding in, pooling out, and failures told apart."""
 
 from collections.abc import Generator, Sequence
+from threading import Semaphore
 
 import numpy as np
 import pytest
@@ -118,3 +119,23 @@ def test_a_card_survives_being_written_down_and_a_strange_one_is_refused() -> No
         ModelCard.from_json({**CARD.to_json(), "pooling": "weightedmean"})
     with pytest.raises(TypeError):
         ModelCard.from_json({**CARD.to_json(), "unheard_of": 1})
+
+
+@pytest.mark.parametrize(("texts", "streams"), [(1, 2), (8, 2), (8, 1)])
+def test_every_stream_says_when_it_is_free(texts: int, streams: int, tokenizer: Tokenizer) -> None:
+    """As often as there are streams, those that got nothing included, also when a part fails."""
+    for failure in (None, RuntimeError("no")):
+        graph = EchoGraph(failure, streams=2)
+        echo = engine(graph, tokenizer)
+        freed = Semaphore(0)
+        begun = echo.begin(echo.tokenize(["rain " * 9] * texts), streams, freed.release)
+        assert all(freed.acquire(timeout=10) for _ in range(streams))
+        assert not freed.acquire(blocking=False)
+        assert begun.is_done()
+        assert begun.streams == min(texts, streams)
+        if failure is None:
+            assert len(begun.vectors()) == texts
+        else:
+            with pytest.raises(RuntimeError):
+                begun.vectors()
+        echo.close()

@@ -79,6 +79,13 @@ def test_a_slow_device_gets_batches_of_a_tenth_of_a_second() -> None:
     assert FIXED_S + PER_TOKEN_S * budget == pytest.approx(LONGEST_BATCH_S, abs=PER_TOKEN_S)
 
 
+def test_several_streams_get_a_batch_for_each() -> None:
+    """What is dealt out takes as long on each of them."""
+    pace = learned(16, 512)
+    one = pace.budget_tokens(16_384, bulk=False, now=0.0)
+    assert pace.budget_tokens(16_384, bulk=False, now=0.0, streams=2) in (2 * one, 2 * one + 1)
+
+
 def test_a_fast_device_gets_full_batches() -> None:
     """At a GPU's speed the configured limit is what counts."""
     pace = Pace()

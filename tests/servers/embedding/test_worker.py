@@ -84,13 +84,13 @@ async def test_a_full_queue_refuses_at_once_and_queues_nothing(
     """Over the limit the answer is immediate, says when to come back, and costs the others nothing."""
     async with open_worker(queue_items=4) as worker:
         first = await held(engine, worker)
+        worker.require_room(["a", "b", "c"])
+        with pytest.raises(Overloaded):
+            worker.require_room(["a", "b", "c"], priority="bulk")
         waiting = asyncio.create_task(worker.embed(["a", "b", "c"]))
         await _queued(worker, 3, settled)
-        worker.require_room(["fits"])
         with pytest.raises(Overloaded):
-            worker.require_room(["one", "too many"])
-        with pytest.raises(Overloaded):
-            worker.require_room(["too many"], priority="bulk")
+            worker.require_room(["one too many"])
         with pytest.raises(Overloaded) as refused:
             await worker.embed(["one too many"])
         assert refused.value.retry_after is not None
