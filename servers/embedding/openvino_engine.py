@@ -40,7 +40,11 @@ def import_openvino() -> Any:
     be imported; its C++ reader of ONNX files does the converting here.
     """
     sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]  # the documented way to refuse
-    return importlib.import_module("openvino")
+    openvino = importlib.import_module("openvino")
+    # Its table of number formats is made when it is first asked for, and the interpreter let go of meanwhile.
+    # A second thread that asks then waits for the table with the interpreter in hand: both wait for ever.
+    openvino.Type.i64.to_dtype()
+    return openvino
 
 
 _FEW_THREADS: Final = 2

@@ -1,5 +1,6 @@
 """Both graph runtimes are set up for a machine that other servers share."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +18,22 @@ pytestmark = pytest.mark.model
 
 IDS = np.array([[101, 7592, 102]], dtype=np.int64)
 MASK = np.ones_like(IDS)
+FIRST_CONVERSION = """
+import faulthandler, sys, threading
+from servers.embedding.openvino_engine import import_openvino
+faulthandler.dump_traceback_later(30, exit=True)
+openvino = import_openvino()
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(4)
+def ask():
+    together.wait()
+    openvino.Type.f32.to_dtype()
+threads = [threading.Thread(target=ask) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -40,6 +57,13 @@ def test_onnx_runtime_computes_with_the_threads_it_is_given_and_lets_them_sleep(
     assert options.intra_op_num_threads == threads
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
     graph.close()
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_the_first_conversion_may_be_made_by_several_threads(attempt: int) -> None:
+    """Each core's part of the first batch is; without care three processes of four stood still for ever."""
+    done = subprocess.run([sys.executable, "-c", FIRST_CONVERSION], timeout=60, check=False)
+    assert done.returncode == 0
 
 
 def test_a_bad_input_is_a_runtime_error_and_the_graph_goes_on(exported: Wanted) -> None:
