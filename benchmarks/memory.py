@@ -93,8 +93,9 @@ def write_results(part: str, found: dict[str, Any], name: str) -> str:
     }
     result["parts"][part] = found
     result["parts"] = {key: result["parts"][key] for key in PARTS if key in result["parts"]}
-    text = memory_report.table(result)
+    # Written before it is told: minutes of measuring are not lost to a report that fails.
     file.write_text(json.dumps(result, indent=1) + "\n")
+    text = memory_report.table(result)
     file.with_suffix(".txt").write_text(text)
     return text
 
