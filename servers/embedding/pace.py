@@ -35,6 +35,14 @@ INTERACTIVE_MEMORY_S: Final = 1.0
 MIN_BUDGET_TOKENS: Final = 512
 """While the speed is unknown, a batch has no more than this."""
 
+LEAST_SHARE_OF_TOKENS: Final = 0.25
+"""At least this part of the mean cost of a token is taken to depend on it, whatever batches have shown.
+
+On a busy machine small batches may happen to take longer than large ones. Without this, tokens would then seem
+to cost nothing, and the next batch would have as many of them as are allowed: seconds in which nobody is
+answered.
+"""
+
 _DECAY: Final = 0.95
 _LEAST_SPREAD: Final = 0.05
 
@@ -88,8 +96,6 @@ class Pace:
         if self._seconds <= 0.0:
             return min(most, MIN_BUDGET_TOKENS)
         fixed, per_token = self._line()
-        if per_token <= 0.0:
-            return most
         if bulk and now - self._interactive_at <= INTERACTIVE_MEMORY_S:
             seconds = min(LONGEST_BATCH_S, max(SHORTEST_BULK_BATCH_S, self._interactive_s))
             least_work = LEAST_WORK_BESIDE
@@ -108,5 +114,6 @@ class Pace:
             # Batches of one size say nothing about the fixed part.
             return 0.0, mean_seconds / mean_tokens
         slope = (self._products / self._weight - mean_tokens * mean_seconds) / variance
-        per_token = min(max(slope, 0.0), mean_seconds / mean_tokens)
+        mean_cost = mean_seconds / mean_tokens
+        per_token = min(max(slope, LEAST_SHARE_OF_TOKENS * mean_cost), mean_cost)
         return mean_seconds - per_token * mean_tokens, per_token
