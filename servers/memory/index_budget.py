@@ -15,10 +15,9 @@ LENS_BYTES: Final = 40
 """Of the values that searches of several kinds keep for a row (`servers.memory.lens`), with room to grow."""
 CODE_BYTES: Final = 8
 """Of a code's step and sum, which stay in memory wherever the code lies."""
-ID_BYTES: Final = 36
-"""Of an id that the server gave; those of clients may be longer."""
-ID_END_BYTES: Final = 8
-ROW_BYTES: Final = COLUMN_BYTES + LENS_BYTES + CODE_BYTES + ID_END_BYTES + ID_BYTES
+ID_BYTES: Final = 36 + 8
+"""Of an id that the server gave, and of where it ends; those of clients may be longer."""
+ROW_BYTES: Final = COLUMN_BYTES + LENS_BYTES + CODE_BYTES + ID_BYTES
 GROWING_SHARE: Final = 8
 PASSING_SHARE: Final = 16
 FEWEST_BLOCK_ROWS: Final = 1024
@@ -69,12 +68,8 @@ class IndexBudget:
         mib = 1 << 20
         growing = IndexBudget(0, dimensions, code_bytes, FEWEST_BLOCK_ROWS)._growing(FEWEST_BLOCK_ROWS)
         kept = rows * ROW_BYTES
-        shared = (
-            kept
-            * GROWING_SHARE
-            * PASSING_SHARE
-            // (GROWING_SHARE * PASSING_SHARE - GROWING_SHARE - PASSING_SHARE)
-        )
+        both = GROWING_SHARE * PASSING_SHARE
+        shared = kept * both // (both - GROWING_SHARE - PASSING_SHARE)
         alone = (kept + growing) * PASSING_SHARE // (PASSING_SHARE - 1)
         return -(-max(shared, alone) // mib) * mib + mib
 

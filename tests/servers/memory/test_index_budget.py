@@ -52,6 +52,6 @@ def test_the_least_budget_is_enough_and_hardly_more(rows: int, dimensions: int, 
 def test_a_million_memories_in_half_a_gibibyte() -> None:
     """Three quarters of the codes of a million memories of 384 dimensions are loaded within 512 MiB."""
     budget = IndexBudget(512 * MIB, 384, 384, 1 << 16)
-    loaded = budget.blocks_loaded(10**6, 36 * 10**6) * budget.block_rows
+    loaded = budget.blocks_loaded(10**6, ID_BYTES * 10**6) * budget.block_rows
     assert 0.7 * 10**6 < loaded < 0.9 * 10**6
     assert budget.most_rows > 3 * 10**6
