@@ -79,6 +79,15 @@ def test_a_slow_device_gets_batches_of_a_tenth_of_a_second() -> None:
     assert FIXED_S + PER_TOKEN_S * budget == pytest.approx(LONGEST_BATCH_S, abs=PER_TOKEN_S)
 
 
+def test_tokens_cost_something_even_if_large_batches_happened_to_be_sooner_done() -> None:
+    """Otherwise the next batch would have all that is allowed, and take seconds."""
+    pace = Pace()
+    for tokens, seconds in ((16, 0.05), (256, 0.04)) * 10:
+        pace.update(tokens, seconds)
+    budget = pace.budget_tokens(16_384, bulk=False, now=0.0)
+    assert 256 <= budget <= 4 * 1024
+
+
 def test_several_streams_get_a_batch_for_each() -> None:
     """What is dealt out takes as long on each of them."""
     pace = learned(16, 512)
