@@ -105,4 +105,4 @@ def _obtain(settings: EmbeddingSettings, on_phase: OnPhase) -> ModelFiles:
         if not settings.download:
             raise
     on_phase("download", None)
-    return download(settings.model)
+    return download(settings.model, lambda share: on_phase("download", share))

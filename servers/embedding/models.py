@@ -8,11 +8,12 @@ Only `download`, which the user has to allow, goes out. It does not know how a m
 import importlib.util
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from servers.embedding.downloading import progress_bars
 from servers.errors import ModelMissing
 
 DEFAULT_MODEL: Final = "all-MiniLM-L6-v2"
@@ -139,10 +140,11 @@ def _missing(name: str, searched: list[str]) -> ModelMissing:
     return ModelMissing(f"The model {name!r} is not on this machine", where=where, mend=mend)
 
 
-def download(name: str) -> ModelFiles:
+def download(name: str, on_share: Callable[[float], None]) -> ModelFiles:
     """Fetch the model `name` from the Hugging Face hub into its cache; only called when the user allows it.
 
-    Raises `ModelMissing` with the hub's own reason when it cannot be had.
+    `on_share` is told how much of it is there (0…1), from several threads. Raises `ModelMissing` with the hub's
+    own reason when it cannot be had.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -150,7 +152,12 @@ def download(name: str) -> ModelFiles:
     identifier = name if "/" in name else f"{DEFAULT_ORGANISATION}/{name}"
     wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
     try:
-        path = snapshot_download(identifier, allow_patterns=wanted, ignore_patterns=["onnx/*", "openvino/*"])
+        path = snapshot_download(
+            identifier,
+            allow_patterns=wanted,
+            ignore_patterns=["onnx/*", "openvino/*"],
+            tqdm_class=progress_bars(on_share),
+        )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelMissing(
             f"The model {identifier!r} could not be downloaded: {error}",

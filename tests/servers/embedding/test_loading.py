@@ -1,5 +1,6 @@
 """Loading picks the engine that the settings ask for, and asks nobody else unless allowed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_missing_model_is_not_downloaded_unless_allowed(
 ) -> None:
     """Without `download: true`, the hub is never asked."""
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    monkeypatch.setattr(loading, "download", lambda name: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(loading, "download", lambda *_: pytest.fail("the hub was asked"))
     with pytest.raises(ModelMissing):
         loading.load_engine(EmbeddingSettings(model="org/missing"), lambda *phase: phases.append(phase))
     assert phases == []
@@ -44,8 +45,9 @@ def test_an_allowed_download_is_a_phase_of_its_own(
     """With `download: true` a missing model is fetched, and what came is handed to the loader."""
     asked: list[str] = []
 
-    def fetch(name: str) -> ModelFiles:
+    def fetch(name: str, on_share: Callable[[float], None]) -> ModelFiles:
         asked.append(name)
+        on_share(0.5)
         raise ModelMissing("the hub is not there either")
 
     monkeypatch.setenv("HF_HOME", str(tmp_path))
@@ -54,7 +56,7 @@ def test_an_allowed_download_is_a_phase_of_its_own(
     with pytest.raises(ModelMissing, match="not there either"):
         loading.load_engine(settings, lambda *phase: phases.append(phase))
     assert asked == ["org/missing"]
-    assert phases == [("download", None)]
+    assert phases == [("download", None), ("download", 0.5)]
 
 
 def test_the_libraries_are_kept_off_the_network_and_off_each_other_s_cores() -> None:
