@@ -1,7 +1,7 @@
 """How far a download from the Hugging Face hub is, as its library's own progress bars know it.
 
-It decides what counts as the share: the bytes of all files that have begun, over their sizes. It knows neither
-what is downloaded nor who is told.
+It decides what counts as the share: the bytes of all files that have begun, over their sizes. It does not
+know what is downloaded, nor who is told.
 """
 
 import io
@@ -12,7 +12,7 @@ __all__ = ["progress_bars"]
 
 
 def progress_bars(on_share: Callable[[float], None]) -> type[Any]:
-    """Return a class for the hub's `tqdm_class` whose bars draw nothing and report the share of the bytes, 0…1.
+    """Return a class for the hub's `tqdm_class` whose bars draw nothing and report a share of bytes, 0…1.
 
     `on_share` is called from the hub's threads, some ten times a second; the share falls when a file begins.
     """

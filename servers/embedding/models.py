@@ -143,8 +143,8 @@ def _missing(name: str, searched: list[str]) -> ModelMissing:
 def download(name: str, on_share: Callable[[float], None]) -> ModelFiles:
     """Fetch the model `name` from the Hugging Face hub into its cache; only called when the user allows it.
 
-    `on_share` is told how much of it is there (0…1), from several threads. Raises `ModelMissing` with the hub's
-    own reason when it cannot be had.
+    `on_share` is told how much of it is there (0…1), from several threads. Raises `ModelMissing` with the
+    hub's own reason when it cannot be had.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError

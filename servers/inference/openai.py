@@ -65,7 +65,7 @@ class OpenAiDoor:
         )
 
     def model_names(self) -> tuple[str, ...]:
-        """Return every name the model answers to, its usual one first: the one that `stats` and replies show."""
+        """Return every name the model answers to, its usual one first: what `stats` and replies show."""
         known = (*self._loaded_names, *self._settings.model_names(), *self._settings.alias_names())
         return tuple(dict.fromkeys(known))
 
