@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 
 from tests.integration.stack import free_ports
 from tests.integration.supervised_stack import SupervisedStack, hostile, wait_gone
+from tests.integration.test_deaths import left_of
 from tests.integration.visitors import Visitors, who_answers
 
 pytestmark = pytest.mark.stack
@@ -28,11 +29,17 @@ RHYTHM = (
 
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SupervisedStack]:
-    """A stack in a folder of its own, ended after the test."""
+    """A stack in a folder of its own, ended after the test, with nothing of it left."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     stack = SupervisedStack(tmp_path)
     yield stack
+    if stack.process is not None and stack.process.poll() is not None:
+        # The guardian was killed, and the supervisor has taken its place.
+        guardian = stack.guardian_pid
+        os.kill(guardian, signal.SIGTERM)
+        wait_gone(guardian)
     stack.close()
+    assert left_of(tmp_path) == []
 
 
 def inference(port: int | str, keys: str = "replicas: 2, port_mode: shared") -> str:
