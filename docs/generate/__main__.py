@@ -1,6 +1,7 @@
 """`python -m docs.generate`: write the reference pages that come from the code.
 
-The pictures are made apart, by `python -m docs.generate.picture`, since they need the whole dashboard to run.
+The pictures are made apart: `python -m docs.generate.picture` draws the dashboard over a demonstration stack,
+`terminal_screens` captures tmux and `page_pictures` Chromium, both with real servers and the real model.
 """
 
 from collections.abc import Callable
