@@ -98,6 +98,12 @@ def _behaviour_rows(backend: str) -> list[Row]:
         (f"{backend}: interactive p99 beside bulk / idle p99", "<= 3", interactive("bulk")),
         (f"{backend}: the same, bulk not declared", "<= 3", interactive("undeclared bulk")),
         (f"{backend}: goodput at 3x overload / peak", ">= 0.95", flood("goodput_share")),
+        (
+            f"{backend}: the same, of the cores that the generator left",
+            "",
+            flood("goodput_share_of_what_is_left"),
+        ),
+        (f"{backend}: cores that the generator took", "", flood("generator_cores")),
         (f"{backend}: p50 of refusals in ms", "< 5", refused),
         (f"{backend}: p99 of refusals in ms", "", refused_p99),
         (f"{backend}: expired texts computed", "= 0", expired),

@@ -1,11 +1,13 @@
 """Three times as many requests as the inference server can answer: what it still answers, and how it refuses.
 
 The peak is what the same server answers with clients that wait their turn; both are measured in one process
-lifetime. Requests of the overload leave on the beat, whatever becomes of those before them.
+lifetime. Requests of the overload leave on the beat, whatever becomes of those before them; how late the
+generator itself was, and what it took of the machine, is told beside its figures.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 from typing import Any
 
@@ -24,10 +26,11 @@ _EXPIRED = "lucid_embedding_expired_computed_texts_total"
 def measure(backend: str, seconds: float) -> dict[str, Any]:
     """Return goodput as a share of the peak, the times of refusals, and what was computed too late."""
     with ours(backend) as system:
-        peak = _rate(system, seconds)
-    queue_items = max(64, int(peak * QUEUE_SHARE_S))
+        first = _rate(_peak(system, seconds))
+    queue_items = max(64, int(first * QUEUE_SHARE_S))
     with ours(backend, queue_items=queue_items) as system:
-        before = _rate(system, seconds)
+        peaks = [_peak(system, seconds)]
+        before = _rate(peaks[0])
         flood = run_load(
             system.plan(clients=CONNECTIONS, per_second=FACTOR * before, seconds=seconds, warmup_s=2.0)
         )
@@ -40,8 +43,9 @@ def measure(backend: str, seconds: float) -> dict[str, Any]:
                 timeout_ms=DEADLINE_MS,
             )
         )
-        peak = statistics.mean((before, _rate(system, seconds)))
+        peaks.append(_peak(system, seconds))
         expired = _metric(system, _EXPIRED)
+    peak = statistics.mean(map(_rate, peaks))
     refused = flood["latency_ms"].get("overloaded", {})
     return {
         "peak_per_second": round(peak, 2),
@@ -49,6 +53,9 @@ def measure(backend: str, seconds: float) -> dict[str, Any]:
         "queue_items": queue_items,
         "goodput_per_second": flood["texts_per_second"],
         "goodput_share": round(flood["texts_per_second"] / peak, 3),
+        "goodput_share_of_what_is_left": round(_of_rest(flood) / statistics.mean(map(_of_rest, peaks)), 3),
+        "generator_cores": flood["generator_cores"],
+        "generator_late_ms": flood["late_ms"],
         "answered_ms": flood["latency_ms"].get("ok"),
         "refused_ms": refused,
         "replies": flood["replies"],
@@ -61,8 +68,17 @@ def measure(backend: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _rate(system: System, seconds: float) -> float:
-    return float(run_load(system.plan(clients=PEAK_CLIENTS, seconds=seconds))["texts_per_second"])
+def _peak(system: System, seconds: float) -> dict[str, Any]:
+    return run_load(system.plan(clients=PEAK_CLIENTS, seconds=seconds))
+
+
+def _rate(figures: dict[str, Any]) -> float:
+    return float(figures["texts_per_second"])
+
+
+def _of_rest(figures: dict[str, Any]) -> float:
+    """Return the rate for each core that the load generator, which shares the machine, has left."""
+    return _rate(figures) / ((os.cpu_count() or 1) - float(figures["generator_cores"]))
 
 
 def _metric(system: System, name: str) -> float:
