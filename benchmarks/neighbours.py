@@ -23,23 +23,25 @@ Figures = dict[str, Any]
 def measure(backend: str, seconds: float) -> Figures:
     """Return rates and processor time of one server alone, of two at once and of two on one port, in turn.
 
-    `share` is what two make of what one makes, `cpu_share` the processor time for a text of one to that of
-    two, and `one_port_share` what two make on one port of what they make on a port each.
+    `share` is what two make of what one makes with the clients of both. `cpu_share` is the processor time for
+    a text of one server to that of two with as many clients each: batches of the same size, which is what a
+    text costs most by. `one_port_share` is what two make on one port of what they make on a port each.
     """
-    turns: dict[str, list[Figures]] = {"single": [], "two": [], "one_port": []}
+    turns: dict[str, list[Figures]] = {"single": [], "half": [], "two": [], "one_port": []}
     with ours(backend) as one, ours(backend) as other, replicas(backend, 2) as shared:
         for system in (one, other, *shared):
             run_load(system.plan(clients=8, seconds=1.0))
         for _ in range(TURNS):
             # Whatever else the machine does, it does to all of them.
             turns["single"].append(_load([one], [one, one], seconds))
+            turns["half"].append(_load([one], [one], seconds))
             turns["two"].append(_load([one, other], [one, other], seconds))
             turns["one_port"].append(_load(shared, shared, seconds))
     rates = {name: _median(figures, "per_second") for name, figures in turns.items()}
     return {
         **turns,
         "share": round(rates["two"] / rates["single"], 3),
-        "cpu_share": round(_median(turns["single"], "cpu_ms") / _median(turns["two"], "cpu_ms"), 3),
+        "cpu_share": round(_median(turns["half"], "cpu_ms") / _median(turns["two"], "cpu_ms"), 3),
         "one_port_share": round(rates["one_port"] / rates["two"], 3),
     }
 
@@ -47,7 +49,7 @@ def measure(backend: str, seconds: float) -> Figures:
 def _load(systems: Sequence[System], asked: Sequence[System], seconds: float) -> Figures:
     """Load each that is `asked` from a process of its own; `used` is how the processor time parted.
 
-    There are two of them in every case, as a process that asks costs the machine something too.
+    The same clients come from as many processes in every case, as these cost the machine something too.
     """
     before = [system.cpu_seconds() for system in systems]
     # No warm-up: the processor time is of all texts, and so is the rate.
