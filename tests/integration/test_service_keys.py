@@ -26,6 +26,7 @@ ELSEWHERE = {
     "replicas": "test_scaling: test_scaling_restarts_nobody",
     "port": "test_any_command: test_a_range_gives_the_next_port_and_says_so",
     "inherit_sockets": "test_supervisor_children: test_child_gets_its_contract",
+    "port_mode": "test_shared_port: test_all_replicas_answer_on_one_port",
     "while_starting": "test_while_starting: test_clients_hear_when_to_come_back",
     "depends_on": "test_scaling: test_a_dependent_restarts_with_what_it_needs_where_asked",
 }
