@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,7 @@ def build_request(
     service: Service, prepared: PreparedChild, generation: int, notify_address: Path, around: Surroundings
 ) -> SpawnRequest:
     """Return what starts one generation of a child; raises OSError or ValueError for a bad `env_file`."""
-    sockets = prepared.sockets if service.inherit_sockets else ()
-    for held in sockets:
-        # As every program expects it of a socket; the generation before, or we, may have changed it. But the
-        # flag is one for all copies: a sibling that was first to accept would leave the others blocked.
-        held.setblocking(prepared.private_port is None)
+    sockets = _handed_down(service, prepared)
     facts = ChildFacts(
         child=prepared.name,
         generation=generation,
@@ -55,6 +52,16 @@ def build_request(
             signal.Signals[f"SIG{service.stop.signal}"], service.stop.grace_s, around.rank(service.name)
         ),
     )
+
+
+def _handed_down(service: Service, prepared: PreparedChild) -> tuple[socket.socket, ...]:
+    """The sockets that the child gets, in the mode in which it expects them."""
+    sockets = prepared.sockets if service.inherit_sockets else ()
+    for held in sockets:
+        # As every program expects it of a socket; the generation before, or we, may have changed it. But the
+        # flag is one for all copies: a sibling that was first to accept would leave the others blocked.
+        held.setblocking(prepared.private_port is None)
+    return sockets
 
 
 def _socket_names(prepared: PreparedChild) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from launcher.spawning import SpawnRequest
 from launcher.tokens import read_token
 
 if TYPE_CHECKING:
-    from launcher.configuration.models import Service
+    from launcher.configuration.models import Health, Service
 
 __all__ = ["build_probe", "probe_kind", "probe_limit_s", "probe_place"]
 
@@ -70,8 +70,11 @@ def build_probe(
     endpoint = Endpoint(*place, _headers(service))
     if kind == "http":
         return HttpProbe(endpoint, health.http or "/")
-    if kind == "tcp":
-        return TcpProbe(endpoint)
+    return TcpProbe(endpoint) if kind == "tcp" else _websocket_probe(health, endpoint)
+
+
+def _websocket_probe(health: Health, endpoint: Endpoint) -> Probe:
+    """The probe that asks over the WebSocket, with the canary beside it where there is one."""
     probe = WebSocketProbe(endpoint, {"type": health.websocket or "stats"})
     if health.canary is None:
         return probe

@@ -22,6 +22,7 @@ from launcher.configuration.values import (
     FixedPort,
     Gpu,
     GpuValue,
+    HttpPath,
     NamedGpus,
     NoGpu,
     Port,
@@ -91,14 +92,6 @@ def _dependency(value: object) -> object:
 def _policy(value: object) -> object:
     """`no` is the word other supervisors use for `never`."""
     return "never" if value == "no" else value
-
-
-def _http_path(value: str) -> str:
-    if not re.fullmatch(r"/[!-~]*", value):
-        raise PydanticCustomError(
-            "lucid", "must be a path that starts with '/', not {value}", {"value": repr(value)}
-        )
-    return value
 
 
 class _Model(BaseModel):
@@ -173,7 +166,7 @@ class Health(_Model):
     """
 
     websocket: str | None = Field(None, min_length=1, max_length=64, description="Send this request type.")
-    http: Annotated[str, AfterValidator(_http_path)] | None = Field(
+    http: HttpPath | None = Field(
         None, description="GET this path on the service's port; 200 to 299 is healthy."
     )
     tcp: StrictBool = Field(False, description="A connection that is accepted is healthy.")

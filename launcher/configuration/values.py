@@ -33,6 +33,7 @@ __all__ = [
     "FixedPort",
     "Gpu",
     "GpuValue",
+    "HttpPath",
     "NamedGpus",
     "NoGpu",
     "Port",
@@ -212,6 +213,15 @@ def _cpu_range(part: str) -> list[object]:
     return list(range(first, int(match[2] or first) + 1))
 
 
+def _http_path(value: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", value):
+        raise PydanticCustomError(
+            "lucid", "must be a path that starts with '/', not {value}", {"value": repr(value)}
+        )
+    return value
+
+
+HttpPath = Annotated[str, AfterValidator(_http_path)]
 Text = Annotated[
     str,
     AfterValidator(_free_of_nul),

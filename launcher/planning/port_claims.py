@@ -80,11 +80,8 @@ def claim_ports(
     `ports` are those that running children listen on by themselves; they keep them.
     """
     asking = {name: service for service in services for name in _claimants(service)}
-    requests = {
-        name: request
-        for name, service in asking.items()
-        if (request := _request(name, service, held, ports or {})) is not None
-    }
+    found = ((name, _request(name, service, held, ports or {})) for name, service in asking.items())
+    requests = {name: request for name, request in found if request is not None}
     claims = PortClaims()
     claimer = _Claimer(claims, own_pids)
     plan = plan_ports(list(requests.values()), claimer, strict=strict)
