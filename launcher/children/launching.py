@@ -2,13 +2,13 @@
 
 Decides nothing that `environment` does not, but that inherited sockets are blocking (as systemd hands them
 down) unless siblings accept on them too, and what they are called; it gathers what they need from one child.
+The mode belongs to a socket's open file, which child and launcher share: changed for one, it is for both.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +20,17 @@ from launcher.spawning import SpawnRequest, StopRule
 if TYPE_CHECKING:
     from launcher.configuration.models import Service
 
-__all__ = ["build_request"]
+__all__ = ["build_request", "set_socket_mode"]
 
 
 def build_request(
     service: Service, prepared: PreparedChild, generation: int, notify_address: Path, around: Surroundings
 ) -> SpawnRequest:
-    """Return what starts one generation of a child; raises OSError or ValueError for a bad `env_file`."""
-    sockets = _handed_down(service, prepared)
+    """Return what starts one generation of a child, changing nothing that a living one may rely on.
+
+    Raises OSError or ValueError for a bad `env_file`.
+    """
+    sockets = prepared.sockets if service.inherit_sockets else ()
     facts = ChildFacts(
         child=prepared.name,
         generation=generation,
@@ -54,14 +57,12 @@ def build_request(
     )
 
 
-def _handed_down(service: Service, prepared: PreparedChild) -> tuple[socket.socket, ...]:
-    """The sockets that the child gets, in the mode in which it expects them."""
-    sockets = prepared.sockets if service.inherit_sockets else ()
-    for held in sockets:
+def set_socket_mode(service: Service, prepared: PreparedChild) -> None:
+    """Put the sockets into the mode in which the next generation expects them; the last one must be gone."""
+    for held in prepared.sockets if service.inherit_sockets else ():
         # As every program expects it of a socket; the generation before, or we, may have changed it. But the
         # flag is one for all copies: a sibling that was first to accept would leave the others blocked.
         held.setblocking(prepared.private_port is None)
-    return sockets
 
 
 def _socket_names(prepared: PreparedChild) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from launcher.children.exits import Exits
 from launcher.children.gpu_use import ChildGpu, GpuGone, find_mismatch
 from launcher.children.handover import HandedProcess
 from launcher.children.hung import hung_child
-from launcher.children.launching import build_request
+from launcher.children.launching import build_request, set_socket_mode
 from launcher.children.life_timer import LifeTimer
 from launcher.children.parent import Born
 from launcher.children.patience import starved_s
@@ -167,6 +167,7 @@ class ChildRuntime:
         try:
             await self._take_seat()
             request = self._request(generation)
+            set_socket_mode(self.service, self.prepared)
             born = await self.around.parent.start(
                 request,
                 on_born=self._believe,

@@ -101,6 +101,8 @@ def test_a_killed_supervisor_takes_nothing_along(running: Stack) -> None:
         then, now = document["children"][0], after["services"][service]["children"][0]
         assert (now["pid"], now["generation"]) == (then["pid"], then["generation"])
         assert now["state"] == "ready"
+    for port in (running.memory_port, running.inference_port) * 3:  # one after the other, on new connections
+        assert running.ask(port, {"type": "stats"})["status"] == "success"
     assert client.refused == 0
     assert client.answered > 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.children.launching import build_request
+from launcher.children.launching import build_request, set_socket_mode
 from launcher.placement import CPU, Assignment
 from launcher.planning.prepared import PreparedChild
 from launcher.spawning import SpawnRequest, StopRule
@@ -87,13 +87,34 @@ async def test_an_env_file_that_is_gone_is_an_error(post: Post, tmp_path: Path) 
 
 
 async def test_who_shares_a_port_is_told_what_is_its_own(post: Post, tmp_path: Path) -> None:
-    """The private socket comes last and is named so; no socket blocks, as the flag is one for all copies."""
+    """The private socket comes last and is named so."""
     keys = "port: 6000-6010, inherit_sockets: true, port_mode: shared"
     with listening() as one, listening() as private:
         request = build(post, tmp_path, keys, sockets=(one, private), private_port=6999)
         assert request.socket_fds == (one.fileno(), private.fileno())
         assert request.environ["LISTEN_FDNAMES"] == "a:a.private"
         assert (request.environ["PORT"], request.environ["LUCID_PRIVATE_PORT"]) == ("6001", "6999")
-        assert not one.getblocking()
-        build(post, tmp_path, "port: 6000-6010, inherit_sockets: true", sockets=(one,))
-        assert one.getblocking()
+
+
+@pytest.mark.parametrize(
+    ("keys", "private_port", "blocks"),
+    [
+        ("inherit_sockets: true", None, True),
+        ("inherit_sockets: true, port_mode: shared", 6999, False),
+    ],
+)
+async def test_sockets_change_their_mode_for_the_next_generation_only(
+    keys: str, private_port: int | None, blocks: bool, post: Post, tmp_path: Path
+) -> None:
+    """They block, unless siblings accept on them too; those of a living child stay as they are."""
+    service = load(tmp_path, f"services:\n  a: {{command: [prog], port: 6000-6010, {keys}}}\n").services["a"]
+    with listening() as held:
+        prepared = PreparedChild(
+            "a.1", service, 1, 6001, (held,), False, None, CPU, private_port=private_port
+        )
+        for before in (True, False):
+            held.setblocking(before)
+            build_request(service, prepared, 4, tmp_path / "n1", post.around)
+            assert os.get_blocking(held.fileno()) is before
+            set_socket_mode(service, prepared)
+            assert os.get_blocking(held.fileno()) is blocks
