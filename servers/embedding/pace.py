@@ -38,8 +38,8 @@ MIN_BUDGET_TOKENS: Final = 512
 LEAST_SHARE_OF_TOKENS: Final = 0.25
 """At least this part of the mean cost of a token is taken to depend on it, whatever batches have shown.
 
-On a busy machine small batches may happen to take longer than large ones. Without this, tokens would then seem
-to cost nothing, and the next batch would have as many of them as are allowed: seconds in which nobody is
+On a busy machine small batches may happen to take longer than large ones. Without this, tokens would then
+seem to cost nothing, and the next batch would have as many of them as are allowed: seconds in which nobody is
 answered.
 """
 

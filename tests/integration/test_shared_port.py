@@ -125,6 +125,8 @@ def test_a_replica_that_loads_takes_no_client_from_the_others(stack: SupervisedS
     """Through a rolling restart under load every client meets a replica that is ready."""
     port, pids = started(stack)
     with Visitors(port) as visitors:
+        for pid in pids:
+            visitors.wait_answers(pid)
         assert stack.ask("restart", services=["i"])["status"] == "success"
         fresh = [stack.wait_state(name, "ready", generation=2)["pid"] for name in ("i.0", "i.1")]
         for pid in fresh:
