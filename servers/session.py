@@ -102,8 +102,9 @@ class Session:
         while (event := await self.receive())["type"] != "websocket.disconnect":
             text = event.get("text")
             slot = self._accept(text if text is not None else event["bytes"], tasks)
-            if slot.reply is not None and not self._unsent:
-                # Nothing goes before it.  There may be very many refusals, so they take the shortest way.
+            if slot.reply is not None and not self._unsent and not self._is_draining:
+                # Nothing goes before it, the close of a drain included.  There may be very many refusals, so
+                # they take the shortest way.
                 await self._send_reply(slot.reply)
             else:
                 self._unsent += 1

@@ -1,8 +1,8 @@
 """Which probe a child gets, from its `health` settings.
 
 Decides the address that is asked (loopback when the service listens everywhere, the child's own when it
-shares its port) and the headers that open the
-doors of a built-in server with a token. Does not know rhythm, thresholds or states.
+shares its port) and the headers that open the doors of a built-in server with a token. Does not know rhythm,
+thresholds or states.
 """
 
 from __future__ import annotations

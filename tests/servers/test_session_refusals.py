@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
 from websockets.asyncio.client import connect
 
+from servers.session import Session
+from servers.settings import ServerSettings
 from tests.servers.conftest import Serve
+from tests.servers.probe_server import build_service
 from tests.servers.test_session import exchange
 
 
@@ -31,3 +38,24 @@ async def test_a_refusal_does_not_overtake_an_answer(serve: Serve) -> None:
         (last,) = await exchange(socket, {"type": "full", "id": 5})
     assert [reply["id"] for reply in (*replies, last)] == [0, 1, 2, 3, 4, 5]
     assert [reply["status"] for reply in replies] == ["error", "success", "error", "success", "error"]
+
+
+async def test_nothing_is_sent_after_the_close_of_a_drain() -> None:
+    """A refusal for what arrives with the close does not follow it, which the protocol forbids."""
+    sent: list[str] = []
+    closed = asyncio.Event()
+    arriving = [{"type": "websocket.receive", "text": "not JSON"}]
+
+    async def receive() -> MutableMapping[str, Any]:
+        await closed.wait()
+        return arriving.pop() if arriving else await asyncio.Future()
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            closed.set()
+
+    session = Session(build_service(), ServerSettings(), 1, False, receive, send)
+    session.drain()
+    await session.run()
+    assert (sent, arriving) == (["websocket.close"], [])
