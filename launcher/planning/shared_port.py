@@ -20,7 +20,7 @@ Sockets = tuple[socket.socket, ...]
 
 
 def of_clients(held: Sockets) -> Sockets:
-    """Those of a child's sockets that clients connect to, without its private one; `held` itself if all are."""
+    """Those of a child's sockets that clients connect to, not its private one; `held` itself if all are."""
     found = tuple(one for one in held if _port(one) == _port(held[0]))
     return held if len(found) == len(held) else found
 
