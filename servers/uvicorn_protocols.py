@@ -2,8 +2,9 @@
 
 Measured on uvicorn 0.54: a connection that sends nothing or half a request head lives forever; httptools
 takes head fields without end; fields that the `websockets` parser refuses leave the client hanging without
-an answer; a peer that stopped reading is never cut, since closing waits for a buffer that never drains; and
-every refused or abandoned handshake is reported as an error of the application.
+an answer; a peer that stopped reading is never cut, since closing waits for a buffer that never drains; the
+code of a close is lost to a peer that still sends, such as the rest of a message that is too big; and every
+refused or abandoned handshake is reported as an error of the application.
 These are private classes of uvicorn: pyproject.toml pins the minor version and tests hold every row.
 """
 
@@ -36,6 +37,7 @@ MOST_UNREAD = 8
 """Messages of one WebSocket that may wait for the session before reading stops."""
 
 ABORT_AFTER_CLOSE_S = 1.0
+CLOSE_TIMEOUT_S = 10.0
 
 _CLOSING = b"\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large" + _CLOSING
@@ -181,8 +183,10 @@ class Aborting(WebSocketsSansIOProtocol):
     """WebSocket whose peer is cut once it stopped reading or sent an unreadable handshake."""
 
     abort_after_close_s = ABORT_AFTER_CLOSE_S
+    drop_for_s = CLOSE_TIMEOUT_S
     _writer: StuckWriter
     _cutter: FrameCutter | None = None
+    _has_failed = False
 
     def __init__(
         self,
@@ -205,6 +209,8 @@ class Aborting(WebSocketsSansIOProtocol):
         _note_connections(self._state)
 
     def data_received(self, data: bytes) -> None:
+        if self._has_failed:
+            return
         if self._cutter is None:
             self._receive_handshake(data)
             return
@@ -214,6 +220,18 @@ class Aborting(WebSocketsSansIOProtocol):
                 self.send_receive_event_to_app()
             else:
                 super().data_received(piece)
+
+    def handle_parser_exception(self) -> None:
+        # A socket that is closed with unread input resets, and the reset may overtake the close: so what
+        # still comes is dropped until the peer is done or its time is over.
+        if self._has_failed or self.conn.close_sent is None:
+            return
+        self._has_failed = self.close_sent = True
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write_eof()
+        self.close_timer = self.loop.call_later(self.drop_for_s, self.transport.abort)
 
     def _receive_handshake(self, data: bytes) -> None:
         is_first = not self.handshake_initiated

@@ -23,13 +23,17 @@ UPGRADE = (
 )
 
 
-async def everything_after(running: Running, sent: bytes, *, close_s: float = 5.0) -> bytes:
-    """What the server answers to raw bytes until it closes; fails when it does not close."""
+async def everything_after(running: Running, sent: bytes, more: bytes = b"") -> bytes:
+    """What the server answers to raw bytes, and then to more, until it closes; fails when it does not."""
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     received = b""
     try:
         writer.write(sent)
-        async with asyncio.timeout(close_s):
+        async with asyncio.timeout(5):
+            if more:
+                received += await reader.readuntil(b"\r\n\r\n")
+                writer.write(more)
+                await writer.drain()
             while chunk := await reader.read(65_536):
                 received += chunk
     except ConnectionResetError:
@@ -213,6 +217,34 @@ async def test_fragments_and_broken_frames(serve: Serve) -> None:
     writer.write(b"\x81\x02{}")
     assert (1002).to_bytes(2, "big") in await reader.read()
     writer.close()
+
+
+async def test_who_still_sends_a_message_that_is_too_big_learns_why_it_ends(serve: Serve) -> None:
+    """The rest is read and dropped, since a reset would overtake the close."""
+    size = 64 << 20
+    frame = b"\x81\xff" + size.to_bytes(8, "big") + bytes(4 + size)
+    received = await everything_after(await serve(), f"GET / HTTP/1.1\r\n{UPGRADE}\r\n".encode(), frame)
+    assert (1009).to_bytes(2, "big") + b"frame with" in received
+
+
+async def test_who_breaks_the_protocol_and_never_ends_is_cut(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent after that is dropped for a while only."""
+    monkeypatch.setattr(Aborting, "drop_for_s", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", (await serve()).port)
+    writer.write(f"GET / HTTP/1.1\r\n{UPGRADE}\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(write_forever(writer), 5)
+    writer.close()
+
+
+async def write_forever(writer: asyncio.StreamWriter) -> None:
+    """Sends what is no frame for as long as somebody takes it."""
+    while True:
+        writer.write(b"\xff" * 65_536)
+        await writer.drain()
 
 
 async def test_compression_is_not_negotiated(serve: Serve) -> None:
