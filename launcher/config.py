@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from launcher.configuration.checks import Draft, check_services, port_of
-from launcher.configuration.models import Health, Service, ServiceKeys, child_names
+from launcher.configuration.models import Health, Restart, Service, ServiceKeys, child_names
 from launcher.configuration.resolved import flatten, resolved_service
 from launcher.configuration.tree import merge_defaults, origins_of, prepare_tree
 from launcher.configuration.wording import TOP_KEYS, problems_of, unknown_key
@@ -244,8 +244,16 @@ def _resolve(name: str, keys: ServiceKeys, root: Path) -> Service:
             "name": name,
             "port": port_of(keys),
             "health": health,
+            "restart": _with_room(keys.restart),
             "inherit_sockets": keys.server is not None if inherits is None else inherits,
             "cwd": root / keys.cwd if keys.cwd is not None else root,
             "env_file": None if keys.env_file is None else root / keys.env_file,
         }
     )
+
+
+def _with_room(restart: Restart) -> Restart:
+    """`restart` with a longest delay that is at least the first: who writes only the first means it."""
+    backoff = restart.backoff
+    longest_s = max(backoff.initial_s, backoff.max_s)
+    return restart.model_copy(update={"backoff": backoff.model_copy(update={"max_s": longest_s})})

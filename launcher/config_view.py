@@ -54,7 +54,7 @@ def _mapping_lines(
             yield from _mapping_lines(value, here, origins, indent + "  ")
             continue
         origin = origins.get(".".join(here), "default")
-        yield _commented(f"{indent}{_scalar(key)}: {_written(value, _is_argv(here))}", origin)
+        yield _commented(f"{indent}{_scalar(key)}: {_written(value, _is_filled_in(here))}", origin)
 
 
 def _is_absent(value: object) -> bool:
@@ -64,30 +64,30 @@ def _is_absent(value: object) -> bool:
     return value is None or value == []
 
 
-def _is_argv(path: tuple[str, ...]) -> bool:
+def _is_filled_in(path: tuple[str, ...]) -> bool:
     """Whether `${PORT}` and kin stand here for the child's own value."""
-    return path[2:] in (("command",), ("health", "exec"))
+    return path[2:] in (("command",), ("health", "exec")) or (path[2:3] == ("env",) and len(path) == 4)
 
 
 def _commented(line: str, origin: str) -> str:
     return f"{line:<{_ALIGN}}  # {origin}"
 
 
-def _written(value: object, is_argv: bool) -> str:
+def _written(value: object, is_filled_in: bool) -> str:
     """A value in flow style on one line, dollar signs escaped, so that it reads back as it is."""
     if isinstance(value, list):
-        return "[" + ", ".join(_written(item, is_argv) for item in value) + "]"
+        return "[" + ", ".join(_written(item, is_filled_in) for item in value) + "]"
     if isinstance(value, Mapping):
-        pairs = (f"{_scalar(str(key))}: {_written(item, is_argv)}" for key, item in value.items())
+        pairs = (f"{_scalar(str(key))}: {_written(item, is_filled_in)}" for key, item in value.items())
         return "{" + ", ".join(pairs) + "}"
     if isinstance(value, str):
-        return _scalar(_escaped(value, is_argv))
+        return _scalar(_escaped(value, is_filled_in))
     return json.dumps(value)
 
 
-def _escaped(text: str, is_argv: bool) -> str:
+def _escaped(text: str, is_filled_in: bool) -> str:
     def escape(match: re.Match[str]) -> str:
-        is_child = is_argv and match[1] is not None and CHILD_VARIABLE.fullmatch(match[1])
+        is_child = is_filled_in and match[1] is not None and CHILD_VARIABLE.fullmatch(match[1])
         return match[0] if is_child else f"$${match[0][1:]}"
 
     return re.sub(r"\$(?:\{(\w+)\})?", escape, text)

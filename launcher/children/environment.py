@@ -1,8 +1,8 @@
 """What a child is told: its environment and command line (launcher.md section 6).
 
 Pure but for reading `env_file`. Decides precedence (the supervisor's own environment, then `env_file`, then
-`env`, then the contract's variables, which nobody overrides) and which placeholders of a command are filled
-in.
+`env`, then the contract's variables, which nobody overrides) and which placeholders of a command and of
+`env` are filled in.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def build_environment(service: Service, facts: ChildFacts, inherited: Mapping[st
         environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     if service.env_file is not None:
         environ.update(_read_env_file(service.env_file))
-    environ.update(service.env)
-    environ.update(_contract_variables(service, facts))
+    contract = _contract_variables(service, facts)
+    environ.update(zip(service.env, fill_in(tuple(service.env.values()), contract), strict=True))
+    environ.update(contract)
     return environ
 
 

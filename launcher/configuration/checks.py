@@ -179,9 +179,8 @@ def _check_port_mode(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
 
 def _check_backoff(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
     backoff = keys.restart.backoff
-    if backoff.max_s < backoff.initial_s:
-        key = "max" if _is_written(draft, "restart", "backoff", "max") else "initial"
-        yield draft.problem("the longest delay is shorter than the first", "restart", "backoff", key)
+    if backoff.max_s < backoff.initial_s and _is_written(draft, "restart", "backoff", "max"):
+        yield draft.problem("the longest delay is shorter than the first", "restart", "backoff", "max")
 
 
 def _check_host(draft: Draft, keys: ServiceKeys) -> Iterator[YamlProblem]:
@@ -197,7 +196,8 @@ def _is_own(draft: Draft, key: str) -> bool:
 
 
 def _is_written(draft: Draft, *location: str) -> bool:
-    return len(locate(draft.tree, location, ()).path) == len(location)
+    """Whether the service or `defaults` says so."""
+    return locate(draft.tree, location, ()).path[-len(location) :] == location
 
 
 # Each check, and the keys that it must be able to trust.

@@ -104,7 +104,7 @@ class Backoff(_Model):
     """How long to wait before a restart: from `initial` up to `max`, by `factor`, spread by `jitter`."""
 
     initial_s: Duration = Field(0.5, alias="initial", description="The first delay.")
-    max_s: Duration = Field(30.0, alias="max", description="The longest delay.")
+    max_s: Duration = Field(30.0, alias="max", description="The longest delay; at least the first.")
     factor: float = Field(2.0, ge=1, le=100, description="Each delay is this many times the one before.")
     jitter: float = Field(
         0.2, ge=0, le=1, description="Random share added or taken off, so that restarts do not fall together."
@@ -137,7 +137,7 @@ class Logs(_Model):
     """How much output of each child is kept."""
 
     max_size_bytes: Size = Field(
-        10_000_000, alias="max_size", ge=4096, description="Rotate a file at this size."
+        10_000_000, alias="max_size", ge=1, description="Rotate a file at this size."
     )
     backups: int = Field(5, ge=0, le=1000, description="Rotated files kept per child.")
 
@@ -246,7 +246,8 @@ class ServiceKeys(_Model):
     )
     replicas: int = Field(1, ge=1, le=1024, description="How many processes.")
     env: Annotated[dict[str, Text], AfterValidator(_env)] = Field(
-        default_factory=dict, description="Environment variables of the child."
+        default_factory=dict,
+        description="Environment variables of the child; ${PORT} and kin as in `command`.",
     )
     env_file: Path | None = Field(None, description="A file of NAME=value lines; `env` wins over it.")
     cwd: Path | None = Field(None, description="The working directory. Default: the folder of config.yaml.")

@@ -72,11 +72,12 @@ class _Preparation:
     def _scalar(self, node: ScalarNode, path: tuple[str, ...]) -> ScalarNode:
         inside = _inside(path)
         is_argv = inside[:1] == ("command",) or inside[:2] == ("health", "exec")
-        if is_argv or (inside[0:1] == ("env",) and len(inside) == 2):
+        is_env = inside[:1] == ("env",) and len(inside) == 2
+        if is_argv or is_env:
             node = replace(node, value=node.text, is_plain=False)
         if not isinstance(node.value, str) or "$" not in node.value:
             return node
-        done = interpolate(node.value, self.environ, keep=CHILD_VARIABLE if is_argv else None)
+        done = interpolate(node.value, self.environ, keep=CHILD_VARIABLE if is_argv or is_env else None)
         for offset, width, text in done.problems:
             self.problems.append(YamlProblem(_within(node, offset, width), text, path))
         return replace(

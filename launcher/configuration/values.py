@@ -178,11 +178,18 @@ _CPUS_SCHEMA: dict[str, Any] = {
 _GPU_ITEM: dict[str, Any] = {"type": ["integer", "string"]}
 _GPU_SCHEMA: dict[str, Any] = {"anyOf": [_GPU_ITEM, {"type": "array", "minItems": 1, "items": _GPU_ITEM}]}
 
-SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL")
+# By their numbers on Linux (signal(7)), which `kill` takes as well.
+SIGNALS = {
+    "TERM": 15, "INT": 2, "QUIT": 3, "HUP": 1, "USR1": 10, "USR2": 12, "KILL": 9, "ABRT": 6, "ALRM": 14,
+    "WINCH": 28,
+}  # fmt: skip
+_SIGNAL_SCHEMA: dict[str, Any] = {"enum": [*SIGNALS, *(f"SIG{name}" for name in SIGNALS), *SIGNALS.values()]}
+_SIGNAL_NAMES = {str(number): name for name, number in SIGNALS.items()}
 
 
 def _signal(value: object) -> object:
-    name = str(value).upper().removeprefix("SIG")
+    text = str(value).upper().removeprefix("SIG")
+    name = _SIGNAL_NAMES.get(text, text)
     if name not in SIGNALS:
         raise _fail(f"must be one of {', '.join(SIGNALS)}, not {value!r}")
     return name
@@ -235,5 +242,5 @@ Size = Annotated[int, BeforeValidator(_from_value_error(parse_size)), WithJsonSc
 Argv = Annotated[tuple[Text, ...], BeforeValidator(_words), WithJsonSchema(_WORDS_SCHEMA)]
 PortValue = Annotated[Port, PlainValidator(_from_value_error(parse_port)), WithJsonSchema(_PORT_SCHEMA)]
 GpuValue = Annotated[Gpu, PlainValidator(_from_value_error(parse_gpu)), WithJsonSchema(_GPU_SCHEMA)]
-SignalName = Annotated[str, PlainValidator(_signal), WithJsonSchema({"enum": list(SIGNALS)})]
+SignalName = Annotated[str, PlainValidator(_signal), WithJsonSchema(_SIGNAL_SCHEMA)]
 Cpus = Annotated[tuple[int, ...] | int, PlainValidator(_cpus), WithJsonSchema(_CPUS_SCHEMA)]

@@ -1,4 +1,5 @@
-"""Whether what a service names is on this machine: its program, folder, environment file and user.
+"""Whether what a service names is on this machine: its program, folder, environment file, user
+and processors.
 
 Looks only; starts nothing. Decides which of it is the file's mistake (a problem with a place) and which is
 the machine's (a program that is not installed).
@@ -30,6 +31,9 @@ def find_path_problems(config: Config, service: Service) -> Iterator[ConfigProbl
         text = _why_not_user(service.user)
         if text is not None:
             yield locate_problem(config, f"{key}.user", text)
+    if isinstance(service.cpus, tuple) and not _processors() & set(service.cpus):
+        text = f"none of these processors is here; this machine has {_listed(_processors())}"
+        yield locate_problem(config, f"{key}.cpus", text)
 
 
 def _env_file_problems(config: Config, key: str, service: Service) -> Iterator[ConfigProblem]:
@@ -75,6 +79,22 @@ def find_missing_program(
         source=config.source(key),
         hint=_mend(program, path),
     )
+
+
+def _processors() -> set[int]:
+    """Those that there are, and those that this process may use: a container numbers them as its host."""
+    return {*range(os.cpu_count() or 1), *os.sched_getaffinity(0)}
+
+
+def _listed(processors: set[int]) -> str:
+    """`0-3,8`, as `cpus` is written."""
+    runs: list[list[int]] = []
+    for number in sorted(processors):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _why_not_found(program: str, target: str) -> str:

@@ -1,5 +1,6 @@
 """config.yaml in, a frozen Config out, or every problem at once."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from pydantic import ValidationError
 
 from launcher.config import child_names, load_config
 from launcher.configuration.models import AutoGpu, AutoPort, FixedPort, NamedGpus, NoGpu, PortRange
+from launcher.configuration.values import SIGNALS
+from launcher.errors import ConfigInvalid
 from tests.launcher.config_files import load, service
 
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
@@ -127,6 +130,40 @@ def test_a_default_brings_in_no_contradiction(tmp_path: Path) -> None:
     a = load(tmp_path, text + service("command: [x]\nport: 1\nhealth: {tcp: true}")).services["a"]
     assert (a.server, a.options) == (None, {})
     assert (a.health.kind, a.health.failures) == ("tcp", 7)
+
+
+def test_a_first_delay_beyond_the_usual_longest_one_is_both(tmp_path: Path) -> None:
+    """Who writes only the first means it."""
+    a = load(tmp_path, service("command: [x]\nrestart: {backoff: {initial: 2m}}")).services["a"]
+    assert (a.restart.backoff.initial_s, a.restart.backoff.max_s) == (120.0, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("SIGINT", "INT"), ("term", "TERM"), ("2", "INT"), ("15", "TERM"), ("WINCH", "WINCH")],
+)
+def test_signals_are_known_by_name_and_number(tmp_path: Path, written: str, name: str) -> None:
+    """As `kill` takes them; the name is one that the system has."""
+    a = load(tmp_path, service(f"command: [x]\nstop: {{signal: {written}}}")).services["a"]
+    assert a.stop.signal == name
+
+
+def test_the_numbers_of_signals_are_this_systems() -> None:
+    """What is written as a number is the signal that has it here."""
+    assert {name: signal.Signals[f"SIG{name}"] for name in SIGNALS} == SIGNALS
+
+
+@pytest.mark.parametrize("written", ["true", "0", "STOP", "SIGSIGTERM", "99", "2.0"])
+def test_what_is_no_stop_signal(tmp_path: Path, written: str) -> None:
+    """The message lists what there is."""
+    with pytest.raises(ConfigInvalid, match="must be one of TERM"):
+        load(tmp_path, service(f"command: [x]\nstop: {{signal: {written}}}"))
+
+
+def test_the_variables_of_a_child_stay_in_its_environment(tmp_path: Path) -> None:
+    """They are filled in for each child, even where the launcher has a PORT of its own."""
+    text = service('command: [x]\nport: 80\nenv: {LISTEN: "${HOST}:${PORT}"}')
+    assert load(tmp_path, text, {"PORT": "1"}).services["a"].env == {"LISTEN": "${HOST}:${PORT}"}
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:

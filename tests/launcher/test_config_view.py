@@ -22,7 +22,8 @@ services:
     port: 8000-8009
     gpu: [0, 1]
     cpus: 0-3
-    env: {DB: "postgres://ana:pa55word@db/x", ZERO: 007, NO: "no", MY_PASSWORD: swordfish}
+    env:
+      {DB: "postgres://ana:pa55word@db/x", ZERO: 007, NO: "no", MY_PASSWORD: swordfish, AT: "${HOST}:${PORT}"}
     health: {exec: [probe, "${PORT}"], startup_budget: 1h30m}
     depends_on: {memory: ready}
 """

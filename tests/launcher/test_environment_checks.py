@@ -44,6 +44,18 @@ def test_options_are_checked_by_the_server_at_their_place(tmp_path: Path) -> Non
     assert "there is no user 'nobody-at-all'" in found[3]
 
 
+def test_processors_that_are_not_here(tmp_path: Path) -> None:
+    """None of the list: the place, and those there are. One of them is enough, as on a smaller machine."""
+    made = load(
+        tmp_path, "services: {a: {command: [sh], cpus: [4000, 4001]}, b: {command: [sh], cpus: [0, 4000]}}\n"
+    )
+    with pytest.raises(ConfigInvalid) as caught:
+        check_environment(made, made.services.values(), os.environ)
+    (problem,) = caught.value.problems
+    assert str(problem).startswith("config.yaml:1:37: services.a.cpus: none of these processors is here")
+    assert "this machine has 0" in str(problem)
+
+
 def test_a_server_that_cannot_check_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the last line it wrote, not with a traceback."""
     monkeypatch.setattr(sys, "executable", "/bin/false")

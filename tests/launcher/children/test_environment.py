@@ -54,6 +54,14 @@ def test_precedence(tmp_path: Path) -> None:
     assert (environ["Z"], environ["PORT"]) == ("kept", "8000")
 
 
+def test_placeholders_in_the_environment() -> None:
+    """A program that is told its port under another name gets the child's own; other words stay."""
+    env = {"SERVER_ADDRESS": "${HOST}:${PORT}", "ME": "${LUCID_CHILD}", "HOME_": "$HOME ${HOME}"}
+    environ = build_environment(service(host="127.0.0.1", env=env), FACTS, {"PORT": "1"})
+    assert (environ["SERVER_ADDRESS"], environ["ME"]) == ("127.0.0.1:8000", "llm.0")
+    assert environ["HOME_"] == "$HOME ${HOME}"
+
+
 def test_the_supervisors_own_contract_is_not_inherited() -> None:
     """A supervisor that itself runs under another passes none of that one's variables on."""
     stale = dict.fromkeys(

@@ -70,11 +70,20 @@ def test_one_service_that_contradicts_itself(tmp_path: Path, keys: str, message:
         "server: inference, port: 80-81, port_mode: shared, replicas: 9",
         "command: [x], port: 80, inherit_sockets: true, port_mode: shared, replicas: 2",
         "command: [x], restart: {backoff: {initial: 1s, max: 1s}}",
+        "command: [x], restart: {backoff: {initial: 2m}}",
     ],
 )
 def test_what_fits_together(tmp_path: Path, keys: str) -> None:
     """No problem."""
     assert problems(tmp_path, f"services:\n  a: {{{keys}}}\n") == []
+
+
+def test_a_longest_delay_in_defaults_counts_as_written(tmp_path: Path) -> None:
+    """The problem is at its place there."""
+    text = "defaults: {restart: {backoff: {max: 5s}}}\n"
+    text += "services: {a: {command: [x], restart: {backoff: {initial: 9s}}}}\n"
+    (problem,) = problems(tmp_path, text)
+    assert problem.startswith("config.yaml:1:37: defaults.restart.backoff.max: ")
 
 
 def test_two_services_on_one_port(tmp_path: Path) -> None:
