@@ -3,6 +3,7 @@ was done.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from launcher.terminal.sanitize import clean
 # The report comes when ports are bound; checking the options of a server takes the longest before that.
 REPORT_TIMEOUT_S = 120.0
 ENDING_TIMEOUT_S = 30.0
+ASK_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def _start(
     """Start a supervisor and return its report; None when another one was faster.
 
     One that is just ending still owns the project: then its end is waited for, and the start tried once more.
+    So does one that is just starting, and is waited for until it answers.
     """
     for is_last in (False, True):
         try:
@@ -72,13 +75,25 @@ def _start(
         except LauncherError as error:
             if error.code != AlreadyOwned.code or is_last:
                 raise
-        if _is_running(config_path):
+        if _owner_answers(config_path):
             return None
-        owner = find_owner(config_path)
-        if owner is not None:
-            owner.wait_gone(ENDING_TIMEOUT_S)
-            owner.close()
     return None
+
+
+def _owner_answers(config_path: Path) -> bool:
+    """Whether the owner of the project comes to answer; False when it is gone, or does neither in time."""
+    owner = find_owner(config_path)
+    if owner is None:
+        return _is_running(config_path)
+    deadline = time.monotonic() + ENDING_TIMEOUT_S
+    try:
+        while not _is_running(config_path):
+            # It tells nobody but its own `up` when it is there, so it has to be asked; its end is an event.
+            if owner.wait_gone(ASK_AGAIN_S) or time.monotonic() > deadline:
+                return False
+        return True
+    finally:
+        owner.close()
 
 
 async def _reconcile(

@@ -104,6 +104,57 @@ def test_losing_a_race_means_reconciling(
     assert "already running; nothing to change" in done.err
 
 
+class SlowOwner:
+    """Owns the project, and begins to answer, or ends, once somebody has waited for it."""
+
+    def __init__(self, happens: Callable[[], bool]) -> None:
+        self.is_closed = False
+        self._happens = happens
+
+    def wait_gone(self, timeout_s: float) -> bool:
+        """Wait, and see what happens meanwhile."""
+        assert 0 < timeout_s < 1
+        return self._happens()
+
+    def close(self) -> None:
+        """It was let go of."""
+        self.is_closed = True
+
+
+def test_another_up_is_waited_for_until_it_answers(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A supervisor that has only just begun to start is no conflict: its stack is brought in line."""
+    owner = SlowOwner(lambda: not request.getfixturevalue("control"))
+    monkeypatch.setattr(bring_up, "find_owner", lambda path: owner)
+
+    def lose(*arguments: Any) -> None:
+        raise AlreadyOwned("lucid", 1)
+
+    monkeypatch.setattr(bring_up, "start_supervisor", lose)
+    done = run("up", "-d")
+    assert (done.code, owner.is_closed) == (0, True)
+    assert "already running; nothing to change" in done.err
+
+
+def test_an_owner_that_ends_makes_room(
+    starting: Starting, project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start is tried again at once."""
+    owner = SlowOwner(lambda: True)
+    monkeypatch.setattr(bring_up, "find_owner", lambda path: owner)
+    refusals = iter([AlreadyOwned("lucid", 1)])
+
+    def start(*arguments: Any) -> dict[str, Any]:
+        for refusal in refusals:
+            raise refusal
+        return starting(*arguments)
+
+    monkeypatch.setattr(bring_up, "start_supervisor", start)
+    assert run("up", "-d").code == 0
+    assert (len(starting.calls), owner.is_closed) == (1, True)
+
+
 def test_an_unchanged_stack(control: ControlDouble, run: Run) -> None:
     """`up` on a running, unchanged stack exits 0 with a note and does not stay."""
     control.answers["up"] = lambda data: {"actions": [{"service": "memory", "action": "keep", "reason": ""}]}
