@@ -35,7 +35,10 @@ def command(invocation: Invocation, client: str, write: bool) -> int:
         invocation.output.note(f"{path} now has the memory server; restart {client} to use it.")
     else:
         invocation.output.note(f"{path} has it already.")
-    invocation.output.note("The server answers once its options have  mcp: true  (config.yaml).")
+    invocation.output.note(
+        "The server answers where the package  mcp  is installed; with  mcp: true  in its options "
+        "(config.yaml) it says at the start how to get it."
+    )
     return 0
 
 

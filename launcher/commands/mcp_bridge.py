@@ -129,7 +129,10 @@ def _failure(message_id: object, code: int, text: str) -> Message:
 
 def _refusal(status: int, body: bytes) -> str:
     if status == 404:
-        return "The memory server has no MCP door: set  options: {mcp: true}  for it in config.yaml, then up."
+        return (
+            "The memory server has no MCP door: set  options: {mcp: true}  for it in config.yaml, then up; "
+            "it says how to get the package if that is missing."
+        )
     if status == 401:
         return "The memory server wants its token: give the bridge --token-file FILE."
     said = _read(body)

@@ -55,11 +55,10 @@ def build_service(settings: MemorySettings, peers: Mapping[str, str] | None = No
         is_alive=memories.is_alive,
         describe=lambda: {"model": settings.model, "path": str(settings.path)},
     )
-    if not settings.mcp:
+    if not settings.serves_mcp:
         return service
-    return with_door(
-        service, McpDoor(commands, readiness, telemetry, max_body_bytes=settings.max_message_bytes)
-    )
+    door = McpDoor(commands, readiness, telemetry, max_body_bytes=settings.max_message_bytes)
+    return with_door(service, door, is_opened_early=bool(settings.mcp))
 
 
 def commands_of(
@@ -73,11 +72,15 @@ def commands_of(
     )
 
 
-def with_door(service: Service, door: McpDoor) -> Service:
-    """Return the service with the MCP door, which opens before it and closes before it."""
+def with_door(service: Service, door: McpDoor, *, is_opened_early: bool) -> Service:
+    """Return the service with the MCP door, which closes before it.
+
+    It opens before the service where that was asked for, so that its first client need not wait.
+    """
 
     async def start() -> None:
-        await door.start()
+        if is_opened_early:
+            await door.open()
         await service.start()
 
     async def stop() -> None:

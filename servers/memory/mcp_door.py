@@ -2,7 +2,7 @@
 
 It decides how the SDK's server is run inside ours: without sessions, one JSON answer per request, so that a
 restart of the server breaks no client. Origin, Host and token were judged before a request comes here. The
-SDK is imported when the service starts, in a thread, and only where the option `mcp` is set.
+SDK is imported in a thread, by `open` or for the first request: who never asks does not pay for it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import orjson
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from servers.errors import ModelLoading, RequestError, ShuttingDown
+from servers.errors import RequestError, ShuttingDown
 from servers.http_errors import error_response
 from servers.protocol import Envelope, parse
 from servers.readiness import Readiness
@@ -29,7 +29,7 @@ PATH = "/mcp"
 
 
 class McpDoor:
-    """The door over the commands of a service; serves from `start` until `stop`."""
+    """The door over the commands of a service; serves until `stop`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class McpDoor:
         self._readiness = readiness
         self._telemetry = telemetry
         self._max_body_bytes = max_body_bytes
-        self._manager: StreamableHTTPSessionManager | None = None
+        self._opening: asyncio.Future[StreamableHTTPSessionManager] | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -51,36 +51,28 @@ class McpDoor:
         """Return the route; other methods than POST are answered 405, as the protocol allows."""
         return Route(PATH, self, methods=["POST"])
 
-    async def start(self) -> None:
-        """Import the SDK and be ready to serve."""
-        tools = await asyncio.to_thread(importlib.import_module, "servers.memory.mcp_tools")
-        managers = await asyncio.to_thread(importlib.import_module, "mcp.server.streamable_http_manager")
-        server = tools.build_mcp_server(self.ask, self._telemetry.version)
-        manager = managers.StreamableHTTPSessionManager(
-            server._lowlevel_server,  # the SDK has no public way from its server to a bare ASGI application
-            json_response=True,
-            stateless=True,
-            max_request_body_size=self._max_body_bytes,
-        )
-        is_running = asyncio.Event()
-        self._running = asyncio.create_task(self._run(manager, is_running), name="mcp")
-        await is_running.wait()
-        self._manager = manager
+    async def open(self) -> "StreamableHTTPSessionManager":
+        """Have the SDK imported and running, and return what answers its requests. Idempotent."""
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().create_future()
+            self._running = asyncio.create_task(self._run(self._opening), name="mcp")
+        # Whoever leaves while the SDK is imported takes it from nobody else.
+        return await asyncio.shield(self._opening)
 
     async def stop(self) -> None:
-        """End the SDK's tasks; also after a start that was cut short."""
-        self._manager = None
+        """End the SDK's tasks; also after an opening that was cut short."""
         self._stopping.set()
         if self._running is not None:
             await self._running
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if self._manager is None:
-            error = ModelLoading("The MCP door is not open yet. Ask again shortly.", retry_after=1.0)
+        if self._stopping.is_set():
+            error = ShuttingDown("The server is shutting down.", retry_after=1.0)
             await error_response(error, PATH)(scope, receive, send)
             return
-        await self._manager.handle_request(scope, receive, send)
+        manager = await self.open()
+        await manager.handle_request(scope, receive, send)
 
     async def ask(self, name: str, data: Mapping[str, Any]) -> dict[str, Any]:
         """Answer a command as the wire does, its result as plain JSON. Raises RequestError."""
@@ -107,8 +99,27 @@ class McpDoor:
         plain: dict[str, Any] = orjson.loads(orjson.dumps(payload, option=orjson.OPT_SERIALIZE_NUMPY))
         return plain
 
-    async def _run(self, manager: "StreamableHTTPSessionManager", is_running: asyncio.Event) -> None:
-        # One task enters and leaves: the SDK's task group must not change hands.
-        async with manager.run():
-            is_running.set()
-            await self._stopping.wait()
+    async def _run(self, opening: "asyncio.Future[StreamableHTTPSessionManager]") -> None:
+        try:
+            manager = await self._build()
+            # One task enters and leaves: the SDK's task group must not change hands.
+            async with manager.run():
+                opening.set_result(manager)
+                await self._stopping.wait()
+        except Exception as error:
+            if opening.done():
+                raise
+            # Such as a package of another version: told to everybody who waits, and logged by their doors.
+            opening.set_exception(error)
+
+    async def _build(self) -> "StreamableHTTPSessionManager":
+        tools = await asyncio.to_thread(importlib.import_module, "servers.memory.mcp_tools")
+        managers = await asyncio.to_thread(importlib.import_module, "mcp.server.streamable_http_manager")
+        server = tools.build_mcp_server(self.ask, self._telemetry.version)
+        manager: StreamableHTTPSessionManager = managers.StreamableHTTPSessionManager(
+            server._lowlevel_server,  # the SDK has no public way from its server to a bare ASGI application
+            json_response=True,
+            stateless=True,
+            max_request_body_size=self._max_body_bytes,
+        )
+        return manager

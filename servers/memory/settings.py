@@ -39,7 +39,11 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
         default=None, description="postgresql://user@host/database; None: SQLite in `path`"
     )
     keyword_search: bool = Field(default=False, description="also index words, for `retrieve` with match")
-    mcp: bool = Field(default=False, description="serve the Model Context Protocol at /mcp")
+    mcp: bool | None = Field(
+        default=None,
+        description="serve the Model Context Protocol at /mcp; None: where its package is installed, which "
+        "is then imported for the first client",
+    )
     significance_threshold: float = Field(
         default=0.7, ge=0, le=1, description="from here a memory counts as active"
     )
@@ -73,6 +77,11 @@ class MemorySettings(ServerSettings, EmbeddingSettings):
         if store is not None and not store.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql://; leave it out for SQLite in the folder `path`")
         return store
+
+    @property
+    def serves_mcp(self) -> bool:
+        """Whether there is an MCP door."""
+        return find_spec(EXTRAS["mcp"][0]) is not None if self.mcp is None else self.mcp
 
     @property
     def index_folder(self) -> Path:

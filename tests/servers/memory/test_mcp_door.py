@@ -1,6 +1,7 @@
 """The MCP door with the SDK's own client, in both eras of the protocol, over a real socket."""
 
 import asyncio
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,14 @@ INITIALIZE = {
         "clientInfo": {"name": "test", "version": "1"},
     },
 }
+TOOLS = "servers.memory.mcp_tools"
 READING = {"search_memory", "list_memories", "get_memory"}
 HEADERS = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 
 
-async def start(serve: Serve, folder: Path, **options: Any) -> Running:
-    """A memory server with the door, ready."""
-    settings = MemorySettings(backend="debug", path=folder, mcp=True)
+async def start(serve: Serve, folder: Path, option: bool | None = True, **options: Any) -> Running:
+    """A memory server, ready; with the door unless the option says otherwise."""
+    settings = MemorySettings(backend="debug", path=folder, mcp=option)
     running = await serve(build_service(settings), **options)
     await wait_until_ready(running)
     return running
@@ -174,10 +176,57 @@ async def test_there_is_nothing_to_stream_or_to_end(running: Running, method: st
     assert reply.status_code == 405
 
 
-async def test_without_the_option_there_is_no_door_and_no_import(serve: Serve, tmp_path: Path) -> None:
-    """The SDK costs a second: who does not ask for it does not pay."""
-    running = await serve(build_service(MemorySettings(backend="debug", path=tmp_path / "data")))
-    await wait_until_ready(running)
+@pytest.mark.parametrize(("option", "has_sdk"), [(False, True), (None, False)])
+async def test_there_is_no_door_where_it_is_shut_or_cannot_open(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: bool | None, has_sdk: bool
+) -> None:
+    """A link is shown to nothing that is not there."""
+    monkeypatch.setattr("servers.memory.settings.find_spec", lambda name: object() if has_sdk else None)
+    running = await start(serve, tmp_path / "data", option)
     async with httpx.AsyncClient() as http:
         assert (await http.post(f"{running.http}/mcp", json=INITIALIZE, headers=HEADERS)).status_code == 404
         assert "/mcp" not in (await http.get(running.http)).json()["links"]
+
+
+async def test_without_the_option_the_door_opens_for_its_first_clients(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK costs a second: who does not ask for it does not pay, and it is paid once."""
+    imported: list[str] = []
+    load = importlib.import_module
+
+    def noted(name: str) -> object:
+        imported.append(name)
+        return load(name)
+
+    monkeypatch.setattr("servers.memory.mcp_door.importlib.import_module", noted)
+    running = await start(serve, tmp_path / "data", None)
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(running.http)).json()["links"]["/mcp"] == "/mcp"
+        assert TOOLS not in imported
+        asked = [http.post(f"{running.http}/mcp", json=INITIALIZE, headers=HEADERS) for _ in range(3)]
+        assert [reply.status_code for reply in await asyncio.gather(*asked)] == [200, 200, 200]
+    assert imported.count(TOOLS) == 1
+
+
+async def test_an_sdk_that_cannot_be_imported_fails_its_own_requests_only(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one of another version: an incident each, and the server goes on and stops as ever."""
+
+    load = importlib.import_module
+
+    def refuse(name: str) -> object:
+        if name == TOOLS:
+            raise ImportError(name)
+        return load(name)
+
+    monkeypatch.setattr("servers.memory.mcp_door.importlib.import_module", refuse)
+    running = await start(serve, tmp_path / "data", None)
+    async with httpx.AsyncClient() as http:
+        for _ in range(2):
+            reply = await http.post(f"{running.http}/mcp", json=INITIALIZE, headers=HEADERS)
+            assert (reply.status_code, reply.json()["code"]) == (500, "internal")
+        assert (await http.get(f"{running.http}/readyz")).status_code == 200
+    running.process.stop()
+    assert await running.task == 0
