@@ -90,8 +90,13 @@ class EmbeddingConfig(BaseModel):
     priority: Priority = "interactive"
 
 
-def _default_if_null(value: Any) -> Any:
-    return {} if value is None else value
+def _without_nulls(value: Any) -> Any:
+    """`null` means the same as leaving a field out, as in every other request."""
+    if value is None:
+        return {}
+    if isinstance(value, dict) and None in value.values():
+        return {name: setting for name, setting in value.items() if setting is not None}
+    return value
 
 
 class EmbeddingsRequest(BaseModel):
@@ -100,7 +105,7 @@ class EmbeddingsRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
 
     text: Annotated[Texts, PlainValidator(read_texts)]
-    config: Annotated[EmbeddingConfig, BeforeValidator(_default_if_null)] = EmbeddingConfig()
+    config: Annotated[EmbeddingConfig, BeforeValidator(_without_nulls)] = EmbeddingConfig()
 
 
 class ProcessRequest(BaseModel):

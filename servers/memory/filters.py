@@ -8,9 +8,12 @@ A filter is an object whose parts must all hold::
      "metadata": {"project": "x", "stage": {"in": [1, 2]}, "cost.total": {"gte": 1, "lt": 5}}}
 
 `type` is one type or a list of which one must match. `tags` is one tag or a list that must all be there;
-`{"any": [...]}` asks for one of them. `since` and `until` bound the timestamp, both inclusive. `timestamp`
-takes the range operators. Any other key is a metadata field, as if written inside `metadata`; a dot goes
-one object deeper.
+`{"any": [...]}` asks for one of them. `since` and `until` bound the timestamp, both inclusive, `after` and
+`before` exclusive. `timestamp`, or `time_range`, takes the range operators and those four words. Any other
+key is a metadata field, as if written inside `metadata`; a dot goes one object deeper.
+
+What else people write means what it says: `{"in": [...]}` for `type` and `tags`, `from` and `to` or a list
+of two for `timestamp`, `range: [low, high]`, `min` and `max` for `gte` and `lte`, and `$` before an operator.
 """
 
 import math
@@ -27,6 +30,17 @@ Operator = Literal["eq", "ne", "in", "gt", "gte", "lt", "lte"]
 """How a metadata field is compared."""
 
 OPERATORS: Final[tuple[Operator, ...]] = get_args(Operator)
+_OPERATOR_OF: Final[Mapping[str, Operator]] = {
+    **{operator: operator for operator in OPERATORS},
+    "min": "gte",
+    "max": "lte",
+}
+_ENDS: Final[tuple[Operator, Operator]] = ("gte", "lte")
+_LOW_BOUNDS: Final = {"gte": 0, "gt": 1, "since": 0, "from": 0, "after": 1, "min": 0}
+"""The words for the earliest instant, and how many milliseconds later it begins; below, for the latest."""
+_HIGH_BOUNDS: Final = {"lte": 0, "lt": 1, "until": 0, "to": 0, "before": 1, "max": 0}
+_TIMES: Final = ("timestamp", "time_range")
+_RESERVED: Final = frozenset({"type", "tags", "since", "until", "after", "before", "metadata", *_TIMES})
 MAX_CONDITIONS: Final = 64
 """Most conditions in one filter, and most values in one list."""
 
@@ -68,7 +82,13 @@ def parse_filter(raw: Mapping[str, object] | None) -> Filter:
     conditions = _conditions(raw)
     if len(conditions) > MAX_CONDITIONS:
         raise ValueError(f"at most {MAX_CONDITIONS} conditions, got {len(conditions)}")
-    return Filter(_strings("type", raw.get("type")), tags_all, tags_any, since_ms, until_ms, conditions)
+    return Filter(_types(raw.get("type")), tags_all, tags_any, since_ms, until_ms, conditions)
+
+
+def _types(value: object) -> tuple[str, ...]:
+    if isinstance(value, Mapping) and len(value) == 1 and set(value) <= {"in", "$in", "eq", "$eq"}:
+        return _strings("type", next(iter(value.values())))
+    return _strings("type", value)
 
 
 def _strings(part: str, value: object) -> tuple[str, ...]:
@@ -85,26 +105,33 @@ def _strings(part: str, value: object) -> tuple[str, ...]:
 def _tags(value: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if not isinstance(value, Mapping):
         return _strings("tags", value), ()
-    unknown = set(value) - {"all", "any"}
-    if unknown:
+    words = {key: key.removeprefix("$") for key in value}
+    said = {"any" if word == "in" else word: value[key] for key, word in words.items()}
+    if len(said) < len(value) or not set(said) <= {"all", "any"}:
         raise ValueError(f'tags must be a list, {{"all": [...]}} or {{"any": [...]}}, got {_shown(value)}')
-    return _strings("tags.all", value.get("all")), _strings("tags.any", value.get("any"))
+    return _strings("tags.all", said.get("all")), _strings("tags.any", said.get("any"))
 
 
 def _time_range(raw: Mapping[str, object]) -> tuple[int | None, int | None]:
-    lows = [_instant("since", raw["since"])] if raw.get("since") is not None else []
-    highs = [_instant("until", raw["until"])] if raw.get("until") is not None else []
-    bounds = raw.get("timestamp")
-    if bounds is not None:
-        if not isinstance(bounds, Mapping) or not set(bounds) <= {"gt", "gte", "lt", "lte"}:
-            raise ValueError(f"timestamp takes an object of gt, gte, lt, lte, got {_shown(bounds)}")
-        for operator, value in bounds.items():
-            instant = _instant(f"timestamp.{operator}", value)
-            if operator in ("gt", "gte"):
-                lows.append(instant + (operator == "gt"))
-            else:
-                highs.append(instant - (operator == "lt"))
+    bounds = [(name, name, raw.get(name)) for name in ("since", "until", "after", "before")]
+    for part in _TIMES:
+        bounds += [(name, f"{part}.{name}", value) for name, value in _bounds(part, raw.get(part)).items()]
+    given = [(name, _instant(part, value)) for name, part, value in bounds if value is not None]
+    lows = [instant + _LOW_BOUNDS[name] for name, instant in given if name in _LOW_BOUNDS]
+    highs = [instant - _HIGH_BOUNDS[name] for name, instant in given if name in _HIGH_BOUNDS]
     return max(lows, default=None), min(highs, default=None)
+
+
+def _bounds(part: str, value: object) -> Mapping[str, object]:
+    if value is None:
+        return {}
+    if isinstance(value, list) and len(value) == 2:
+        return dict(zip(("from", "to"), value, strict=True))
+    if isinstance(value, Mapping):
+        said = {name.removeprefix("$"): bound for name, bound in value.items()}
+        if said.keys() <= _LOW_BOUNDS.keys() | _HIGH_BOUNDS.keys():
+            return said
+    raise ValueError(f"{part} takes an object of gt, gte, lt, lte, or of from, to, got {_shown(value)}")
 
 
 def _instant(part: str, value: object) -> int:
@@ -118,8 +145,7 @@ def _conditions(raw: Mapping[str, object]) -> tuple[Condition, ...]:
     nested = raw.get("metadata")
     if nested is not None and not isinstance(nested, Mapping):
         raise ValueError(f"metadata must be an object, got {_shown(nested)}")
-    reserved = {"type", "tags", "since", "until", "timestamp", "metadata"}
-    fields = [(key, value) for key, value in raw.items() if key not in reserved]
+    fields = [(key.removeprefix("metadata."), value) for key, value in raw.items() if key not in _RESERVED]
     fields += list(nested.items()) if nested else []
     return tuple(condition for key, value in fields for condition in _field(key, value))
 
@@ -132,13 +158,20 @@ def _field(key: str, value: object) -> list[Condition]:
         return [_condition(key, path, "in" if isinstance(value, list) else "eq", value)]
     if not value:
         raise ValueError(f"{key} needs one of {', '.join(OPERATORS)}, got an empty object")
-    found: list[Condition] = []
-    for name, operand in value.items():
-        operator = next((known for known in OPERATORS if known == name), None)
-        if operator is None:
-            raise ValueError(f"{key}.{name} is no operator; known are {', '.join(OPERATORS)}")
-        found.append(_condition(key, path, operator, operand))
-    return found
+    return [condition for name, operand in value.items() for condition in _compared(key, path, name, operand)]
+
+
+def _compared(key: str, path: tuple[str, ...], name: str, operand: object) -> list[Condition]:
+    word = name.removeprefix("$")
+    if word == "range":
+        if not isinstance(operand, list) or len(operand) != 2:
+            raise ValueError(f"{key}.range takes a list of the lowest and the highest, got {_shown(operand)}")
+        ends = zip(_ENDS, operand, strict=True)
+        return [_condition(key, path, end, bound) for end, bound in ends if bound is not None]
+    operator = _OPERATOR_OF.get(word)
+    if operator is None:
+        raise ValueError(f"{key}.{name} is no operator; known are {', '.join(OPERATORS)} and range")
+    return [_condition(key, path, operator, operand)]
 
 
 def _condition(key: str, path: tuple[str, ...], operator: Operator, operand: object) -> Condition:

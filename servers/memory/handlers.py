@@ -121,14 +121,16 @@ class Handlers(CommandGroup):
         return single | {"memories": objects, "count": len(objects), "missing": missing}
 
     async def delete(self, context: RequestContext, request: IdsRequest) -> Payload:
-        """Hide the memories of the ids; `restore` brings them back."""
+        """Hide the memories of the ids, and answer them as they were; `restore` brings them back."""
         with context.timed("commit"):
             outcome = await self._memories.change(DeleteJob(request.all_ids))
         if request.ids is None and not outcome.memories:
             raise not_found(outcome.missing, "`list` shows the ids that can be deleted")
         ids = [memory.id for memory in outcome.memories]
-        gone = {"deleted": len(ids), "ids": ids, "missing": outcome.missing}
-        return gone | {"stats": self._counts(outcome)}
+        objects = [memory_object(memory, request.include) for memory in outcome.memories]
+        single = {"memory": objects[0]} if request.ids is None else {}
+        gone = {"deleted": len(ids), "ids": ids, "memories": objects, "missing": outcome.missing}
+        return single | gone | {"stats": self._counts(outcome)}
 
     async def page(self, context: RequestContext, request: ListRequest) -> Payload:
         """Answer one page of all memories, newest stored first."""

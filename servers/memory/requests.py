@@ -210,12 +210,22 @@ class IdsRequest(Request):
 
 
 class ListRequest(Filtered):
-    """`list`: every memory, newest stored first, page by page; `deleted`: what can be restored instead."""
+    """`list`: every memory, newest stored first, page by page; `deleted`: what can be restored instead.
+
+    `count`, as in `retrieve`, is another name for `limit`.
+    """
 
     limit: Count = 50
     cursor: Annotated[int, BeforeValidator(read_cursor)] | None = None
     deleted: Annotated[bool, Field(strict=True)] = False
     include: frozenset[Include] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_is_the_limit(cls, data: object) -> object:
+        if isinstance(data, Mapping) and data.get("limit") is None and data.get("count") is not None:
+            return {**data, "limit": data["count"]}
+        return data
 
 
 def tags_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:

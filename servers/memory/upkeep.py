@@ -88,13 +88,15 @@ class Upkeep(CommandGroup):
         if request.dry_run:
             found = await self._memories.select(selection, MAX_COUNT)
             ids = [memory.id for memory in found.memories]
-            return {"forgotten": 0, "would_forget": found.total, "ids": ids, "dry_run": True, "undo": None}
+            would = {"forgotten": 0, "would_forget": found.total, "count": found.total}
+            return would | {"ids": ids, "dry_run": True, "undo": None}
         job = ForgetJob(selection, deletion=f"forget-{uuid4()}")
         with context.timed("commit"):
             outcome = await self._memories.change(job)
         count = len(outcome.affected)
         return {
             "forgotten": count,
+            "count": count,
             "ids": outcome.affected[:MAX_COUNT],
             "dry_run": False,
             "undo": job.deletion if count else None,

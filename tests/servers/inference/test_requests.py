@@ -33,7 +33,8 @@ def test_a_bad_entry_is_named_by_its_place() -> None:
 
 def test_the_defaults_are_those_of_the_contract() -> None:
     """Without `config`, or with null, vectors are normalised float32 in JSON numbers, and texts are cut."""
-    for data in ({"text": "a"}, {"text": "a", "config": None}, {"text": "a", "config": {"unknown": 1}}):
+    nulls = {"dimensions": None, "normalize": None, "encoding": None, "priority": None}
+    for data in ({"text": "a"}, *({"text": "a", "config": c} for c in (None, {}, {"unknown": 1}, nulls))):
         config = EmbeddingsRequest.model_validate(data).config
         assert config.model_dump() == {
             "dimensions": None,

@@ -42,6 +42,39 @@ def test_every_part_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
+    ("raw", "same"),
+    [
+        ({"type": {"in": ["a", "b"]}}, {"type": ["a", "b"]}),
+        ({"type": {"eq": "a"}}, {"type": "a"}),
+        ({"tags": {"in": ["a", "b"]}}, {"tags": {"any": ["a", "b"]}}),
+        ({"tags": {"$in": ["a"], "$all": ["b"]}}, {"tags": {"any": ["a"], "all": ["b"]}}),
+        ({"after": 5, "before": 9}, {"timestamp": {"gt": 5, "lt": 9}}),
+        ({"timestamp": {"from": 5, "to": 9}}, {"since": 5, "until": 9}),
+        ({"timestamp": {"$gte": 5, "$lt": 9}}, {"timestamp": {"gte": 5, "lt": 9}}),
+        ({"timestamp": [5, 9]}, {"since": 5, "until": 9}),
+        ({"time_range": {"since": 5, "before": 9}}, {"timestamp": {"gte": 5, "lt": 9}}),
+        ({"time_range": [None, "1970-01-01T00:00:01Z"]}, {"until": 1000}),
+        ({"timestamp": {}}, {}),
+        ({"n": {"$gte": 1, "$lt": 5}}, {"n": {"gte": 1, "lt": 5}}),
+        ({"n": {"min": 1, "max": 5}}, {"n": {"gte": 1, "lte": 5}}),
+        ({"n": {"range": [1, 5]}}, {"n": {"gte": 1, "lte": 5}}),
+        ({"n": {"range": [None, 5]}}, {"n": {"lte": 5}}),
+        ({"metadata.n": 5}, {"n": 5}),
+    ],
+)
+def test_what_people_also_write_means_what_it_says(raw: dict[str, Any], same: dict[str, Any]) -> None:
+    """The contract names what can be asked, not the words for it; a guess must not silently find nothing."""
+    assert parse_filter(raw) == parse_filter(same)
+
+
+def test_words_for_times_are_fields_inside_metadata() -> None:
+    """A memory may have a field of any name."""
+    wanted = parse_filter({"metadata": {"after": 5, "timestamp": 6}})
+    assert wanted.conditions == (Condition(("after",), "eq", (5,)), Condition(("timestamp",), "eq", (6,)))
+    assert (wanted.since_ms, wanted.until_ms) == (None, None)
+
+
+@pytest.mark.parametrize(
     ("raw", "reason"),
     [
         ({"type": 1}, "type must be"),
@@ -50,6 +83,11 @@ def test_every_part_is_understood() -> None:
         ({"since": "soon"}, "since .* got 'soon'"),
         ({"timestamp": {"eq": 1}}, "timestamp takes"),
         ({"timestamp": 5}, "timestamp takes"),
+        ({"time_range": [5]}, "time_range takes"),
+        ({"after": "soon"}, "after .* got 'soon'"),
+        ({"type": {"ne": "a"}}, "type must be"),
+        ({"tags": {"in": ["a"], "any": ["b"]}}, "tags must be"),
+        ({"k": {"range": 5}}, "k.range takes a list"),
         ({"metadata": 5}, "metadata must be"),
         ({"k": {}}, "k needs one of"),
         ({"k": {"like": "x"}}, "k.like is no operator"),

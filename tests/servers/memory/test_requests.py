@@ -58,6 +58,7 @@ from servers.protocol import Envelope, parse
         (IdsRequest, {"ids": []}, "ids"),
         (ListRequest, {"cursor": "c-1"}, "cursor"),
         (ListRequest, {"limit": 0}, "limit"),
+        (ListRequest, {"count": 1001}, "limit"),
     ],
 )
 def test_an_error_names_the_field(model: type[BaseModel], data: dict[str, Any], field: str) -> None:

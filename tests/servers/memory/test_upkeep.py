@@ -103,10 +103,11 @@ async def test_forget_is_a_dry_run_a_deletion_and_an_undo(desk: Desk) -> None:
     await fill(desk, 0.1, 0.9, 0.2)
     before = await desk.ask("list")
     dry = await desk.ask("forget", below_significance=0.5, dry_run=True)
-    assert (dry["forgotten"], dry["would_forget"], dry["ids"]) == (0, 2, ["m0", "m2"])
+    assert (dry["forgotten"], dry["would_forget"], dry["count"], dry["ids"]) == (0, 2, 2, ["m0", "m2"])
     assert await desk.ask("list") == before
     reply = await desk.ask("forget", below_significance=0.5)
     assert (reply["forgotten"], reply["ids"], reply["stats"]["total_memories"]) == (2, ["m0", "m2"], 1)
+    assert reply["count"] == 2
     assert await desk.texts() == ["memory 1"]
     undone = await desk.ask("restore", undo=reply["undo"])
     assert (undone["restored"], undone["stats"]["total_memories"]) == (2, 3)
