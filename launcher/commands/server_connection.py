@@ -82,6 +82,9 @@ def door_of(invocation: Invocation, document: Mapping[str, Any], wanted: str) ->
     """
     service, url = _find(document["services"], wanted)
     shown = document["services"][service]
+    if not url and shown.get("desired") == "down":
+        hint = f"start it with  lucid-launch start {service}"
+        raise ActionFailed(f"{service} does not run, so that it has no address", hint=hint)
     if not url:
         raise ActionFailed(
             f"{service} has no address", hint="it is a command without a port; nothing can be sent to it"

@@ -101,13 +101,18 @@ class Commands:
     async def _stop(self, data: Mapping[str, Any]) -> Payload:
         names = _services(data) or list(self._stack.services)
         self._stack.check_known(names)
-        self._stack.stop(names)
+        self._stack.stop([name for name in names if name in self._stack.services])
         return {"accepted": True}
 
     async def _restart(self, data: Mapping[str, Any]) -> Payload:
         names = _services(data) or list(self._stack.services)
         self._stack.check_known(names)
-        await self._reconciler.up(names, restart=names)
+        new = [name for name in names if name not in self._stack.services]
+        if new:
+            await self._reconciler.up(new)
+        here = [name for name in names if name not in new]
+        if here:
+            await self._reconciler.up(here, restart=here)
         return {"accepted": True}
 
     async def _scale(self, data: Mapping[str, Any]) -> Payload:
@@ -117,6 +122,8 @@ class Commands:
         if type(replicas) is not int or not 1 <= replicas <= _MOST_REPLICAS:
             raise BadRequest(f"'replicas' must be a number from 1 to {_MOST_REPLICAS}")
         self._stack.check_known([name])
+        if name not in self._stack.services:
+            raise ActionFailed(f"{name} has not been started", hint=f"run  lucid-launch start {name}  first")
         actions, notes = await self._reconciler.scale(name, replicas)
         return {"actions": _told(actions), "notes": notes}
 

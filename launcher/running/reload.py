@@ -20,6 +20,7 @@ from launcher.reconcile import Action, plan_from_settings
 from launcher.records import to_json
 from launcher.running.file_plan import FilePlan, PlanRequest
 from launcher.running.installer import Installer
+from launcher.running.listing import list_service
 from launcher.running.metrics_port import MetricsPort
 from launcher.running.stack import Stack
 
@@ -83,6 +84,7 @@ class Reconciler:
             if not restart:
                 kept = {name: n for name, n in self.agreed.scaled.items() if name not in plan.chosen}
                 self.agreed.scaled = kept
+            self._stack.listed = {name: list_service(each) for name, each in plan.services.items()}
             return self._carry_out(plan, bool(names), set(restart)), list(plan.notes)
 
     async def scale(self, name: str, replicas: int) -> tuple[list[Action], list[str]]:
@@ -136,7 +138,9 @@ class Reconciler:
         )
 
     def _carry_out(self, plan: FilePlan, is_partial: bool, restart: set[str]) -> list[Action]:
-        wanted = {name: service for name, service in plan.services.items() if name in plan.chosen}
+        # With nothing named, whoever is not enabled is looked at too: it may run, and then says why it stops.
+        meant = plan.chosen if is_partial else plan.services.keys()
+        wanted = {name: service for name, service in plan.services.items() if name in meant}
         running = {
             name: self._stack.settings(name)
             for name in self._stack.services

@@ -14,6 +14,7 @@ from launcher.children.runtime import ChildRuntime
 from launcher.errors import NoSuchService
 from launcher.planning.prepared import Seat
 from launcher.running.journal import JournalEntry
+from launcher.running.listing import Listed
 from launcher.running.ordering import AT_REST, Seen, depth_of, missing_dependencies
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Roster:
     def __init__(self) -> None:
         """Nobody is here."""
         self.services: dict[str, Service] = {}
+        self.listed: dict[str, Listed] = {}
+        """Every service of the file as it was last read, whether somebody has started it or not."""
         self.children: dict[str, ChildRuntime] = {}
         self._leaving: set[str] = set()
         self._renamed: dict[str, str] = {}
@@ -52,11 +55,16 @@ class Roster:
         """Return the child of that name, or the one that had it before it was renamed."""
         return self.children.get(name) or self.children.get(self._renamed.get(name, ""))
 
+    def names(self) -> list[str]:
+        """Return every service that is here or in the file, in the order of the file."""
+        return list({**self.listed, **self.services})
+
     def check_known(self, services: Iterable[str]) -> None:
-        """Raise NoSuchService for the first that is not here."""
+        """Raise NoSuchService for the first that is neither here nor in the file."""
+        known = self.names()
         for service in services:
-            if service not in self.services:
-                raise NoSuchService(service, list(self.services))
+            if service not in known:
+                raise NoSuchService(service, known)
 
     def rename(self, old: str, new: str) -> None:
         """Let a running child go on under another name; what is under way for the old one reaches it."""

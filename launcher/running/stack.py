@@ -130,6 +130,7 @@ class Stack(Roster):
             "is_ending": self.is_ending,
             "leaving": sorted(self._leaving),
             "renamed": self._renamed,
+            "listed": self.listed,
             "orders": self._orders.remember(),
         }
 
@@ -138,6 +139,7 @@ class Stack(Roster):
         self.is_ending = document["is_ending"]
         self._leaving = set(document["leaving"])
         self._renamed = dict(document["renamed"])
+        self.listed = dict(document.get("listed", {}))
         self._orders.recall(document["orders"])
 
     def _handle_all(self) -> None:

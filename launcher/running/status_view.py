@@ -19,6 +19,7 @@ from launcher.children.usage import own_rss_bytes
 from launcher.gpus import GpuReport
 from launcher.logs.line_format import stamp
 from launcher.placement import GpuFacts
+from launcher.running.listing import view_listed
 from launcher.running.stack import Stack
 from launcher.snapshot import (
     ChildDocument,
@@ -64,7 +65,7 @@ def view_stack(
             "version": __version__,
             "rss_bytes": own_rss_bytes(),
         },
-        services={name: view_service(service, stack, now) for name, service in stack.services.items()},
+        services={name: _view_named(name, stack, config_path.parent / "logs", now) for name in stack.names()},
         gpus=view_gpus(report, list(stack.children.values())),
         notes=notes,
     )
@@ -83,6 +84,11 @@ def view_plan(children: Sequence[ChildRuntime]) -> list[dict[str, Any]]:
         }
         for child in children
     ]
+
+
+def _view_named(name: str, stack: Stack, logs: Path, now: float) -> ServiceDocument:
+    service = stack.services.get(name)
+    return view_listed(stack.listed[name], logs) if service is None else view_service(service, stack, now)
 
 
 def view_service(service: Service, stack: Stack, now: float) -> ServiceDocument:

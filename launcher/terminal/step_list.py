@@ -125,7 +125,9 @@ def address_lines(
             *lines,
             *_beside("  next    ", ["lucid-launch wait", "lucid-launch dashboard"], "   or   ", width),
         ]
-    inference = next((name for name, s in services.items() if s.get("server") == "inference"), None)
+    inference = next(
+        (name for name, s in services.items() if s.get("server") == "inference" and s.get("url")), None
+    )
     if inference is not None:
         example = f'lucid-launch call {clean(inference)} embeddings text="hello"'
         lines += _beside("  try     ", ["lucid-launch selftest", example], "   or   ", width)

@@ -231,7 +231,9 @@ def test_what_is_not_enabled_starts_when_it_is_named(stack: SupervisedStack) -> 
     stack.write(f"  a: {{command: {hostile()}}}\n  b: {{command: [no-such-program], enabled: false}}\n")
     stack.start()
     stack.wait_state("a", "ready")
-    assert set(stack.ask("snapshot")["snapshot"]["services"]) == {"a"}
+    resting = stack.ask("snapshot")["snapshot"]["services"]["b"]
+    assert (resting["desired"], resting["state"], resting["children"][0]["pid"]) == ("down", "stopped", None)
+    assert stack.ask("stop", services=["b"])["status"] == "success"
     assert stack.ask("start", services=["b"])["code"] == "E_COMMAND_NOT_FOUND"
     stack.write(f"  a: {{command: {hostile()}}}\n  b: {{command: {hostile()}, enabled: false}}\n")
     assert stack.ask("start", services=["b"])["status"] == "success"

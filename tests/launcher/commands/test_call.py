@@ -100,6 +100,16 @@ def test_a_service_without_address(control: ControlDouble, run: Run) -> None:
     assert "has no address" in done.err
 
 
+def test_a_service_that_was_never_started(control: ControlDouble, run: Run) -> None:
+    """The message names the verb that gives it an address."""
+    control.document = status(
+        m={**service(child("m", state="stopped", pid=None)), "desired": "down", "url": None}
+    )
+    done = run("call", "m", "stats")
+    assert done.code == 1
+    assert "lucid-launch start m" in done.err
+
+
 def test_a_closed_port_says_why(control: ControlDouble, server: ServerDouble, run: Run) -> None:
     """A refused connection is one sentence with the address."""
     server.close()

@@ -12,7 +12,9 @@ import pytest
 from launcher.errors import ActionFailed, LauncherError, NoSuchService
 from launcher.lifecycle_values import StartRequested
 from launcher.reconcile import Action
+from launcher.records import from_json, to_json
 from launcher.running.control_commands import BadRequest, Commands
+from launcher.running.listing import list_service
 from launcher.running.reload import Reconciler
 from launcher.snapshot import StatusDocument
 from tests.launcher.running.bench import Bench
@@ -114,6 +116,18 @@ async def test_restart_is_asked_of_the_reconciler(scene: Scene) -> None:
     with pytest.raises(NoSuchService):
         await scene.answer("restart", services=["nope"])
     assert scene.asked.calls == [("up", ["a"], False, ["a"]), ("up", ["a", "b"], False, ["a", "b"])]
+
+
+async def test_what_only_stands_in_the_file_is_known(scene: Scene) -> None:
+    """It is stopped already, a restart starts it with what it needs, and only a running one can be scaled."""
+    scene.stack.listed = {"new": list_service(from_json(to_json(scene.stack.services["a"], settings={})))}
+    await scene.answer("stop", services=["new"])
+    scene.stack._handle_all()
+    assert all(child.life.desired_up for child in scene.stack.children.values())
+    await scene.answer("restart", services=["a", "new"])
+    assert scene.asked.calls == [("up", ["new"], False, []), ("up", ["a"], False, ["a"])]
+    with pytest.raises(ActionFailed, match="has not been started"):
+        await scene.answer("scale", service="new", replicas=2)
 
 
 @pytest.mark.parametrize("replicas", [0, -1, 1025, 1.5, "2", True, None])

@@ -172,6 +172,18 @@ async def test_one_service_alone_leaves_the_others_as_they_are(scene: Scene) -> 
     assert scene.states()["a"] == "ready"
 
 
+async def test_whoever_stands_in_the_file_is_listed(scene: Scene) -> None:
+    """Also who was not meant, and nobody else; who is no longer enabled is stopped with that reason."""
+    await scene.up("a")
+    assert scene.stack.names() == ["a", "b"]
+    assert list(scene.stack.services) == ["a"]
+    scene.write("services: {a: {command: [x], enabled: false}, b: {command: [y]}}")
+    actions, _ = await scene.reconciler.up([])
+    assert Action("a", "stop", "is no longer enabled") in actions
+    assert scene.stack.listed["a"]["reason"] == "it is not enabled in the file"
+    assert scene.stack.listed["b"]["children"] == ["b"]
+
+
 async def test_a_bad_file_changes_nothing(scene: Scene) -> None:
     """Not even what is remembered."""
     await scene.up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from launcher.lifecycle_values import (
 )
 from launcher.processes import ProcessTree
 from launcher.restart_policy import Outcome
+from launcher.running.listing import list_service
 from tests.launcher.running.bench import Bench, Post, listening
 
 QUIET = (SetTimer, CancelTimer, StartProbe, StopProbe)
@@ -239,6 +241,17 @@ async def test_a_stranger_is_named(scene: Scene) -> None:
         scene.stack.check_known(["a", "nope"])
 
 
+async def test_a_service_of_the_file_is_no_stranger(scene: Scene, bench: Bench) -> None:
+    """Whether it was started or not; the names come in the order of the file."""
+    scene.add("a", "a")
+    scene.add("b.0", "b")
+    scene.stack.listed = {name: list_service(bench.services[name]) for name in ("c", "a")}
+    assert scene.stack.names() == ["c", "a", "b"]
+    scene.stack.check_known(["c", "b"])
+    with pytest.raises(NoSuchService, match="'d'"):
+        scene.stack.check_known(["d"])
+
+
 async def test_settings_are_those_that_the_children_run_with(scene: Scene, bench: Bench) -> None:
     """A child that was spawned with others makes the service differ from its file, but while it is rolled."""
     scene.all_up()
@@ -263,11 +276,13 @@ async def test_what_is_to_be_swept_and_ranked(scene: Scene) -> None:
 
 
 async def test_what_was_asked_survives_as_json(scene: Scene, bench: Bench) -> None:
-    """A rolling restart goes on with the second replica."""
+    """A rolling restart goes on with the second replica, and what stands in the file is still known."""
     scene.all_up()
+    scene.stack.listed = {"new": list_service(bench.services["a"])}
     scene.stack.restart("b")
     scene.happen("b.0", exited(2), Spawned(3, 7))
     other = Scene(bench).all_up()
     other.stack.children["b.0"].life = scene.stack.children["b.0"].life
-    other.stack.recall(scene.stack.remember())
+    other.stack.recall(json.loads(json.dumps(scene.stack.remember())))
+    other.stack.check_known(["new"])
     assert other.happen("b.0", ProbeSucceeded(3)) == [("b.1", Terminate())]

@@ -137,6 +137,12 @@ def test_what_does_not_fit_stands_one_below_the_other() -> None:
     ]
 
 
+def test_nothing_is_proposed_for_an_inference_server_that_was_never_started() -> None:
+    """It has no address."""
+    document = {"services": {"inference": {"server": "inference", "url": None, "port": None, "children": []}}}
+    assert address_lines(document) == []
+
+
 def test_a_service_without_address_is_left_out() -> None:
     """A stack of plain commands has no addresses to tell."""
     assert address_lines({"services": {"job": {"url": None, "children": [child("job")]}}}) == []
