@@ -36,9 +36,9 @@ _OPERATOR_OF: Final[Mapping[str, Operator]] = {
     "max": "lte",
 }
 _ENDS: Final[tuple[Operator, Operator]] = ("gte", "lte")
-_LOW_BOUNDS: Final = {"gte": 0, "gt": 1, "since": 0, "from": 0, "after": 1, "min": 0}
+_LOW_BOUNDS: Final = {"gte": 0, "gt": 1, "since": 0, "from": 0, "start": 0, "after": 1, "min": 0}
 """The words for the earliest instant, and how many milliseconds later it begins; below, for the latest."""
-_HIGH_BOUNDS: Final = {"lte": 0, "lt": 1, "until": 0, "to": 0, "before": 1, "max": 0}
+_HIGH_BOUNDS: Final = {"lte": 0, "lt": 1, "until": 0, "to": 0, "end": 0, "before": 1, "max": 0}
 _TIMES: Final = ("timestamp", "time_range")
 _RESERVED: Final = frozenset({"type", "tags", "since", "until", "after", "before", "metadata", *_TIMES})
 MAX_CONDITIONS: Final = 64

@@ -22,8 +22,8 @@ INSTRUCTIONS: Final = (
     "A durable memory on the user's own machine. Search it before you say that you do not know something "
     "about the user or earlier work; add what is worth remembering in one self-contained sentence."
 )
-MOST: Final = 50
-"""Memories in one answer: what a model reads costs it context."""
+MOST: Final = 1000
+"""Memories in one answer, as in `retrieve`; less by default, since what a model reads costs it context."""
 
 _READS: Final = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 _ADDS: Final = ToolAnnotations(

@@ -52,6 +52,7 @@ def test_every_part_is_understood() -> None:
         ({"timestamp": {"from": 5, "to": 9}}, {"since": 5, "until": 9}),
         ({"timestamp": {"$gte": 5, "$lt": 9}}, {"timestamp": {"gte": 5, "lt": 9}}),
         ({"timestamp": [5, 9]}, {"since": 5, "until": 9}),
+        ({"time_range": {"start": 5, "end": 9}}, {"since": 5, "until": 9}),
         ({"time_range": {"since": 5, "before": 9}}, {"timestamp": {"gte": 5, "lt": 9}}),
         ({"time_range": [None, "1970-01-01T00:00:01Z"]}, {"until": 1000}),
         ({"timestamp": {}}, {}),

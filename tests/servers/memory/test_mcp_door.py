@@ -96,7 +96,7 @@ async def test_a_memory_goes_in_is_found_and_goes(connect: Callable[[], Any]) ->
         await call(client, "add_memory", text="a second one")
         page = await call(client, "list_memories", limit=1)
         assert [item["text"] for item in page["memories"]] == ["a second one"]
-        rest = await call(client, "list_memories", cursor=page["next_cursor"])
+        rest = await call(client, "list_memories", limit=1000, cursor=page["next_cursor"])
         assert [item["id"] for item in rest["memories"]] == [added["id"]]
         gone = await call(client, "delete_memory", ids=[added["id"], "zzz"])
         assert (gone["deleted"], gone["missing"]) == (1, ["zzz"])
@@ -111,6 +111,7 @@ async def test_a_memory_goes_in_is_found_and_goes(connect: Callable[[], Any]) ->
         ("add_memory", {"text": "a", "metadata": {"tags": 7}}, "tags must be a list"),
         ("list_memories", {"cursor": "nonsense"}, "next_cursor"),
         ("search_memory", {"query": "x", "limit": 0}, "limit"),
+        ("list_memories", {"limit": 1001}, "limit"),
         ("add_memory", {}, "text"),
     ],
 )
