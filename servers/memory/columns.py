@@ -1,4 +1,4 @@
-"""Memories as columns of tensors that grow at the tail, the way a search reads them.
+"""Memories as columns that grow at the tail, the way a search reads them.
 
 It decides how the columns lie in memory and when a row becomes visible; it does not know what is searched.
 One thread writes; any number read, each through a `View` taken once. A view never changes its length, so a
@@ -23,7 +23,7 @@ from servers.memory.index_budget import COLUMN_BYTES
 from servers.memory.mapped_arrays import Array
 from servers.memory.places import Places
 from servers.memory.residency import Residency, Unlimited
-from servers.memory.row_columns import RowColumns
+from servers.memory.row_columns import RowColumns, Values
 from servers.memory.store.base import Columns
 
 if TYPE_CHECKING:
@@ -39,20 +39,22 @@ BLOCK_ROWS: Final = 1 << 16
 class View:
     """The first `rows` rows: unit vectors in `blocks`, and beside them one value per row.
 
-    `namespaces` (int32) are codes, `significances` float64, times int64 in epoch ms, `alive` is False for
-    deleted rows; `marked` changes whenever a row was marked. `ids` and the blocks may be longer than `rows`.
+    On `device` lie the values: `namespaces` (int32) are codes, `significances` float64, times int64 in epoch
+    ms, `alive` is False for deleted rows; `marked` changes whenever a row was marked. `ids` and the blocks
+    may be longer than `rows`.
     """
 
     rows: int
     marked: int
     ids: IdColumn
     blocks: tuple[Block, ...]
-    namespaces: torch.Tensor
-    significances: torch.Tensor
-    timestamps_ms: torch.Tensor
-    expires_at_ms: torch.Tensor
-    seqs: torch.Tensor
-    alive: torch.Tensor
+    device: torch.device
+    namespaces: Values
+    significances: Values
+    timestamps_ms: Values
+    expires_at_ms: Values
+    seqs: Values
+    alive: Values
 
     @property
     def full_blocks(self) -> tuple[Block, ...]:
@@ -110,7 +112,8 @@ class TensorColumns:
         self._ids = IdColumn()
         self._places = Places()
         self._blocks: tuple[Block, ...] = ()
-        self._values = RowColumns(torch, torch.device(device), max(1, capacity))
+        self._device = torch.device(device)
+        self._values = RowColumns(torch, self._device, max(1, capacity))
         self._marked = 0
         self.reserve(1)
         self.view = self._view(0)
@@ -217,11 +220,14 @@ class TensorColumns:
             yield block, max(0, start - block.start), min(self.block_rows, end - block.start)
 
     def _view(self, rows: int) -> View:
-        return View(rows, self._marked, self._ids, self._blocks, **self._values.first(rows))
+        values = self._values.first(rows)
+        return View(rows, self._marked, self._ids, self._blocks, self._device, **values)
 
 
 def unit(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the rows of a float32 array (n, d) at length 1, measured in float64; zero rows stay zero."""
     wide = vectors.astype(np.float64)
-    lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    return (wide / np.where(lengths == 0.0, 1.0, lengths)).astype(np.float32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    lengths[lengths == 0.0] = 1.0
+    wide /= lengths[:, None]
+    return wide.astype(np.float32)

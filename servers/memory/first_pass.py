@@ -32,10 +32,10 @@ ROUNDING: Final = 1.001
 """Widens the measured remainders by more than the rounding error of measuring them, up to 8192 dimensions."""
 HELD_SCORES: Final = 1 << 20
 """Scores of one span, unless one piece has more: 4 MiB stay in the processor's cache."""
-GROWING_ROWS: Final = 4096
-"""Rows of a piece of what is not a full tile yet, so that it can be shared by the threads too."""
 SPANS_PER_THREAD: Final = 4
 """A thread that is held up leaves its share to the others, in pieces of this size."""
+FEWEST_ROWS: Final = TILE_ROWS
+"""Rows that are worth a span of their own: what is picked from each costs as much as some thousand rows."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -102,9 +102,12 @@ class FirstPass:
     wait for the slowest one at every step, and spin: where other work wants the cores, that costs most.
     """
 
-    def __init__(self, torch: Any, coding: Coding, device: str = "cpu") -> None:
+    def __init__(
+        self, torch: Any, coding: Coding, device: str = "cpu", *, fewest_rows: int = FEWEST_ROWS
+    ) -> None:
         self._torch = torch
         self._coding = coding
+        self._fewest_rows = fewest_rows
         self._threads = torch.get_num_threads() if device == "cpu" else 0
         self._executor = _lone_threads(torch, self._threads) if self._threads else None
 
@@ -139,7 +142,8 @@ class FirstPass:
     def _prepared(self, view: View, ask: Ask) -> _Pass:
         queries = self._coding.encode(ask.units)
         slack = self._coding.slack(queries, ask.relevance, ask.bias_scale) + ask.drift
-        remainders = self._torch.cat([block.codes.remainders for block in _blocks(view)])
+        parts = [block.codes.remainders for block in _blocks(view)]
+        remainders = (parts[0] if len(parts) == 1 else self._torch.cat(parts))[: -(-view.rows // CHUNK_ROWS)]
         own = queries.errors[:, None]
         errors = ((1 + remainders) * own + remainders) * (ask.relevance * ROUNDING) + slack
         by_chunk = view.rows >= CHUNK_ROWS * CHUNKS_PER_WANTED * ask.wanted
@@ -147,7 +151,8 @@ class FirstPass:
 
     def _spans(self, view: View, queries: int) -> list[_Span]:
         """The pieces in spans of a fair size, so that the threads end at about the same time."""
-        fair = min(HELD_SCORES // queries, view.rows // (SPANS_PER_THREAD * max(1, self._threads)))
+        fair = max(self._fewest_rows, view.rows // (SPANS_PER_THREAD * max(1, self._threads)))
+        fair = min(HELD_SCORES // queries, fair)
         spans: list[list[_Piece]] = []
         room = 0
         for piece in self._pieces(view):
@@ -162,16 +167,12 @@ class FirstPass:
     def _pieces(self, view: View) -> list[_Piece]:
         """All rows of the view, a tile at a time; a GPU takes a block at once."""
         size = len(view.blocks[0].vectors)
-        step, growing = (min(size, TILE_ROWS), GROWING_ROWS) if self._threads else (size, size)
-        pieces = []
-        for block in _blocks(view):
-            rows = min(size, view.rows - block.start)
-            full = rows - rows % step
-            pieces += [_Piece(block, first, first + step) for first in range(0, full, step)]
-            pieces += [
-                _Piece(block, first, min(first + growing, rows)) for first in range(full, rows, growing)
-            ]
-        return pieces
+        step = min(size, TILE_ROWS) if self._threads else size
+        return [
+            _Piece(block, first, min(first + step, view.rows - block.start))
+            for block in _blocks(view)
+            for first in range(0, min(size, view.rows - block.start), step)
+        ]
 
     def _scan(self, work: _Pass, spans: deque[_Span]) -> list[tuple[torch.Tensor, ...]]:
         """Take spans until none is left; what is found of each: query, row, score and error, one by one."""

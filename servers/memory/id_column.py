@@ -34,6 +34,10 @@ class IdColumn:
 
     def extend(self, ids: Sequence[str]) -> None:
         """Add these ids."""
+        if len(ids) == 1:
+            self._text += ids[0].encode()
+            self._ends.append(len(self._text))
+            return
         joined = "".join(ids)
         lengths = map(len, ids) if joined.isascii() else (len(one.encode()) for one in ids)
         ends = np.cumsum(np.fromiter(lengths, dtype=np.int64, count=len(ids))) + len(self._text)

@@ -117,11 +117,10 @@ class VectorIndex:
         return lens.total + lens.hidden, lens.total
 
     def nearest(
-        self, vectors: npt.NDArray[np.float32], namespaces: Sequence[str], now_ms: int
+        self, units: npt.NDArray[np.float32], namespaces: Sequence[str], now_ms: int
     ) -> list[Neighbour | None]:
-        """Return, for every row of `vectors`, the nearest visible memory of its namespace (None: none is)."""
-        found: list[Neighbour | None] = [None] * len(vectors)
-        units = unit(vectors)
+        """Return, for every row of `units` (of length 1), the nearest visible memory of its namespace."""
+        found: list[Neighbour | None] = [None] * len(units)
         for namespace in dict.fromkeys(namespaces):
             places = [place for place, name in enumerate(namespaces) if name == namespace]
             view, lens = self._lenses.look(Kind(namespace), now_ms)
@@ -221,7 +220,7 @@ def _only(rows: Rows, bias: torch.Tensor) -> torch.Tensor:
 def _ask(view: View, lens: Lens, searches: Sequence[Search], wanted: int) -> Ask:
     import torch
 
-    weights, device = searches[0].weights, view.alive.device
+    weights, device = searches[0].weights, view.device
     queries = np.stack([search.query for search in searches if search.query is not None])
     return Ask(
         units=torch.from_numpy(unit(queries)).to(device),

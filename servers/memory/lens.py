@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -97,31 +97,34 @@ class Lenses:
             return view, lens
 
     def _empty(self, kind: Kind, view: View, now_ms: int) -> Lens:
-        bias = self._torch.empty(view.rows, dtype=self._torch.float32, device=view.alive.device)
+        bias = self._torch.empty(view.rows, dtype=self._torch.float32, device=view.device)
         return Lens(kind, view.marked, now_ms, NEVER_MS, 0, bias)
 
     def _extended(self, lens: Lens, view: View) -> Lens:
         if lens.rows == view.rows:
             return lens
         new = slice(lens.rows, view.rows)
-        expires_at_ms, significances = _plain(view.expires_at_ms)[new], _plain(view.significances)[new]
-        visible = _plain(view.alive)[new] & (expires_at_ms > lens.made_ms)
+        expires_at_ms = view.expires_at_ms[new]
+        visible = view.alive[new] & (expires_at_ms > lens.made_ms)
         if lens.kind.namespace is not None:
             code = self._columns.code_of(lens.kind.namespace)
-            visible &= _plain(view.namespaces)[new] == (-1 if code is None else code)
-        matching = visible & (significances >= lens.kind.min_significance)
-        expiries = expires_at_ms[visible]
+            visible &= view.namespaces[new] == (-1 if code is None else code)
+        matching = visible & (view.significances[new] >= lens.kind.min_significance)
         total, seen = int(matching.sum()), int(visible.sum())
         bias = self._roomy(lens, view.rows)
-        self._write_values(lens, view, new, _plain(bias)[new])
-        _plain(bias)[new][~matching] = -math.inf
-        return replace(
-            lens,
-            rows=view.rows,
-            bias=bias,
-            next_expiry_ms=min(lens.next_expiry_ms, int(expiries.min())) if seen else lens.next_expiry_ms,
-            total=lens.total + total,
-            hidden=lens.hidden + seen - total,
+        values = _plain(bias)[new]
+        self._write_values(lens, view, new, values)
+        if total < len(values):
+            values[~matching] = -math.inf
+        return Lens(
+            lens.kind,
+            lens.marked,
+            lens.made_ms,
+            min(lens.next_expiry_ms, int(expires_at_ms[visible].min())) if seen else lens.next_expiry_ms,
+            view.rows,
+            bias,
+            lens.total + total,
+            lens.hidden + seen - total,
         )
 
     def _roomy(self, lens: Lens, rows: int) -> torch.Tensor:
@@ -135,10 +138,11 @@ class Lenses:
     def _write_values(self, lens: Lens, view: View, new: slice, values: Any) -> None:
         """Write the weighted significance and recency of the new rows to `values` (float32)."""
         kind = lens.kind
-        values[:] = _plain(view.significances)[new]
-        values *= kind.significance
+        values[:] = view.significances[new] if kind.significance else 0.0
+        if kind.significance:
+            values *= kind.significance
         if kind.recency:
-            ages = (lens.made_ms - _plain(view.timestamps_ms)[new]).clip(0) * (-1.0 / kind.half_life_ms)
+            ages = (lens.made_ms - view.timestamps_ms[new]).clip(0) * (-1.0 / kind.half_life_ms)
             values += (np.exp2(ages) if isinstance(ages, np.ndarray) else ages.exp2()) * kind.recency
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from servers.memory.columns import View
 from servers.memory.first_pass import Ask, Candidates, FirstPass
+from servers.memory.products import products
 from servers.memory.ranking import cosines, rough_cosines, rounding
 
 if TYPE_CHECKING:
@@ -106,8 +107,7 @@ def _best_of_few(
     view: View, bias: npt.NDArray[np.float32], units: npt.NDArray[np.float32]
 ) -> list[tuple[int, float]]:
     """The same for so few rows that all of them are compared at once, by the vectors themselves."""
-    # Not `@`, whose threads would go on spinning for longer than all of this takes.
-    rough = np.einsum("ij,kj->ik", units, view.blocks[0].vectors.numpy()[: view.rows])
+    rough = products(units, view.blocks[0].array[: view.rows])
     rough += bias
     first = rough.argmax(axis=1)
     highest = rough[np.arange(len(units)), first]

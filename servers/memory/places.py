@@ -31,6 +31,10 @@ class Places:
         if end > len(self._highest):
             self.reserve(max(end, 2 * len(self._highest)))
         before = self._highest[start - 1] if start else np.iinfo(np.int64).min
+        if len(seqs) == 1 and seqs[0] > before:
+            self._highest[start] = seqs[0]
+            self._rows = end
+            return
         highest = np.maximum.accumulate(np.concatenate([[before], seqs]))
         late = (seqs <= highest[:-1]).nonzero()[0]
         self._late.update(zip(seqs[late].tolist(), (late + start).tolist(), strict=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,11 @@ import numpy.typing as npt
 from servers.memory import scoring
 from servers.memory.codes import UNIT_ROUNDOFF
 from servers.memory.columns import View, unit
+from servers.memory.row_columns import Values
 from servers.memory.search import Hit, Search
 
-if TYPE_CHECKING:
-    import torch
-
-PIECE_ROWS: Final = 8192
-"""Vectors gathered at once."""
+PIECE_ROWS: Final = 512
+"""Vectors gathered at once: with the queries beside them they stay in the processor's cache."""
 
 TIE: Final = 1e-11
 """More than the rounding of anything in float64, relative to the weights."""
@@ -86,8 +84,10 @@ def rounding(dimensions: int) -> float:
     return (dimensions + 8) * UNIT_ROUNDOFF
 
 
-def column(values: torch.Tensor, rows: Rows) -> npt.NDArray[Any]:
+def column(values: Values, rows: Rows) -> npt.NDArray[Any]:
     """Return the values of a column at these rows."""
+    if isinstance(values, np.ndarray):
+        return cast(npt.NDArray[Any], values[rows])
     import torch
 
     found: npt.NDArray[Any] = values[torch.from_numpy(rows).to(values.device)].cpu().numpy()
@@ -120,7 +120,7 @@ def _scores(
     ]
 
 
-def _top_rows(view: View, keys: Sequence[torch.Tensor], rows: Rows, wanted: int) -> Rows:
+def _top_rows(view: View, keys: Sequence[Values], rows: Rows, wanted: int) -> Rows:
     """The `wanted` first rows by the keys, each descending, then by id; in no particular order."""
     chosen: list[Rows] = []
     for key in keys:

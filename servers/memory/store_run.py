@@ -112,8 +112,7 @@ class StoreRun:
             novel = draft.surprise
         weighed = scoring.weigh_significance(novel, draft.information, self._rules.weights)
         is_duplicate = neighbour is not None and neighbour.similarity >= self._rules.duplicate_similarity
-        return replace(
-            draft.memory,
+        return draft.memory.scored(
             surprise=novel,
             significance=weighed if draft.significance is None else draft.significance,
             duplicate_of=neighbour.id if neighbour is not None and is_duplicate else None,

@@ -5,7 +5,8 @@ meaning or the wire. One conformance suite holds every implementation to these p
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeVar
 
@@ -45,6 +46,30 @@ class Memory:
     deleted_at_ms: int | None = None
     deletion: str | None = None
     seq: int = 0
+
+    def placed(self, seq: int) -> "Memory":
+        """Return it with its place in the order of storing; half the time of `dataclasses.replace`."""
+        return Memory(*_ALL_BUT_SEQ(self), seq=seq)
+
+    def scored(self, surprise: float, significance: float, duplicate_of: str | None) -> "Memory":
+        """Return it with its scores, not deleted and not placed; half the time of `dataclasses.replace`."""
+        return Memory(
+            self.id,
+            self.namespace,
+            self.text,
+            self.timestamp_ms,
+            significance,
+            surprise,
+            self.type,
+            self.tags,
+            self.metadata,
+            self.vector,
+            duplicate_of,
+            self.expires_at_ms,
+        )
+
+
+_ALL_BUT_SEQ: Final = attrgetter(*(one.name for one in fields(Memory) if one.name != "seq"))
 
 
 @dataclass(frozen=True, slots=True)

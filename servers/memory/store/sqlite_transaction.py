@@ -48,7 +48,7 @@ class SqliteTransaction:
         self._writer.executemany(rows.INSERT, map(rows.to_row, memories))
         # One thread writes and AUTOINCREMENT only counts up, so the seqs of one statement have no gaps.
         first = self._writer.last_insert_rowid() - len(memories) + 1
-        return [replace(memory, seq=seq) for seq, memory in enumerate(memories, start=first)]
+        return [memory.placed(seq) for seq, memory in enumerate(memories, start=first)]
 
     def replace(self, memory: Memory) -> None:
         """Write the undeleted memory of that seq anew."""

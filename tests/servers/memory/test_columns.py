@@ -42,9 +42,9 @@ def test_reserved_room_is_used_in_place() -> None:
     columns = TensorColumns(DIMENSIONS, capacity=1)
     columns.append(columns_of([make_memory("first", seq=1000)], DIMENSIONS))
     columns.reserve(100)
-    place = columns.view.seqs.data_ptr()
+    place = columns.view.seqs.ctypes.data
     columns.append(columns_of([make_memory(f"m{i}", seq=i) for i in range(1, 101)], DIMENSIONS))
-    assert columns.view.seqs.data_ptr() == place
+    assert columns.view.seqs.ctypes.data == place
 
 
 def test_a_mark_shows_in_views_taken_before() -> None:
@@ -73,7 +73,7 @@ def test_replaced_rows_change_in_one_step() -> None:
     columns.replace(columns_of([changed], DIMENSIONS))
     assert before.alive.tolist() == [True, True]
     after = columns.view
-    alive = after.alive.nonzero().squeeze(1)
+    alive = np.flatnonzero(after.alive)
     assert sorted(after.seqs[alive].tolist()) == [1, 2]
     assert after.significances[alive].max() == 0.9
     assert columns.mark([1], alive=False) == []

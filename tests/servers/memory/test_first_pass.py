@@ -23,8 +23,8 @@ CODINGS: dict[Mode, Coding] = {"int8": Int8Coding(), "float16": Float16Coding(),
 
 @contextmanager
 def first_pass(mode: Mode) -> Iterator[FirstPass]:
-    """A first pass whose threads end with the test."""
-    made = FirstPass(torch, CODINGS[mode])
+    """A first pass that shares even a few rows among its threads, which end with the test."""
+    made = FirstPass(torch, CODINGS[mode], fewest_rows=CHUNK_ROWS)
     try:
         yield made
     finally:
@@ -63,7 +63,6 @@ def test_every_row_is_looked_at_in_tiles_and_parts_of_tiles(
     """However full the last tile of the last block is, the nearest row to each stored vector is itself."""
     for place in ("servers.memory.first_pass", "servers.memory.int8_codes"):
         monkeypatch.setattr(f"{place}.TILE_ROWS", 4 * CHUNK_ROWS)
-    monkeypatch.setattr("servers.memory.first_pass.GROWING_ROWS", CHUNK_ROWS)
     vectors = unit(np.random.default_rng(3).normal(size=(rows, 64)).astype(np.float32))
     view = view_of(vectors, "int8", block_rows=8 * CHUNK_ROWS)
     ask = Ask(torch.from_numpy(vectors), 1.0, torch.zeros(rows), 0.0, 0.0, 1)

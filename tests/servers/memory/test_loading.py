@@ -84,7 +84,7 @@ def filled(store: SqliteStore, coding: Coding | None = None) -> tuple[TensorColu
 def shown(columns: TensorColumns) -> dict[str, tuple[object, ...]]:
     """What a search can see, by id."""
     view = columns.view
-    rows = view.alive.nonzero().squeeze(1).numpy()
+    rows = np.flatnonzero(view.alive)
     times = zip(view.timestamps_ms[rows].tolist(), view.expires_at_ms[rows].tolist(), strict=True)
     vectors = view.vectors_of(rows)
     return {
