@@ -49,7 +49,7 @@ class Memory:
 
     def placed(self, seq: int) -> "Memory":
         """Return it with its place in the order of storing; half the time of `dataclasses.replace`."""
-        return Memory(*_ALL_BUT_SEQ(self), seq=seq)
+        return Memory(*_ALL_BUT_SEQ(self), seq)  # type: ignore[call-arg]  # mypy cannot count them
 
     def scored(self, surprise: float, significance: float, duplicate_of: str | None) -> "Memory":
         """Return it with its scores, not deleted and not placed; half the time of `dataclasses.replace`."""
