@@ -2,8 +2,8 @@
 
     python -m docs.generate.page_pictures
 
-Writes docs/images/console-inference.png, console-phone.png and console-memory.png. Look at them before they are kept:
-figures and times are those of the machine.
+Writes docs/images/console-inference.png, console-phone.png, console-memory.png and console-raw.png. Look at them before
+they are kept: figures and times are those of the machine.
 """
 
 from __future__ import annotations
@@ -79,6 +79,23 @@ async def memory(browser: Browser, pair: Pair, name: str) -> None:
     await page.screenshot(path=IMAGES / name, full_page=True)
 
 
+async def raw(browser: Browser, pair: Pair, name: str) -> None:
+    """A frame that is refused, and below it a template with its answer, which tells where the time went."""
+    page = await opened(browser, pair, "raw")
+    await page.select_option("#target", "inference")
+    await page.select_option("#template", label="embeddings")
+    await page.click("#send")
+    await expect(page.locator("#raw-note")).to_contain_text("transport")
+    request = await page.input_value("#request")
+    await page.fill("#request", "{not json")
+    await page.click("#send")
+    await expect(page.locator("#raw-note.error")).to_contain_text("invalid_json")
+    await page.fill("#request", request)
+    await page.click("#send")
+    await expect(page.locator("#raw-note")).to_contain_text("transport")
+    await page.screenshot(path=IMAGES / name, full_page=True)
+
+
 async def take() -> None:
     """Every picture, from one pair of servers."""
     with tempfile.TemporaryDirectory() as name:
@@ -96,6 +113,7 @@ async def take() -> None:
                 await inference(browser, pair, "console-inference.png")
                 await inference(browser, pair, "console-phone.png", width=390)
                 await memory(browser, pair, "console-memory.png")
+                await raw(browser, pair, "console-raw.png")
                 await browser.close()
         finally:
             pair.kill()

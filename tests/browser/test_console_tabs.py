@@ -37,12 +37,14 @@ async def test_the_other_servers_console_shows_the_same_stack(open_page: Opener,
 
 
 async def test_raw_frames_are_sent_as_typed_and_logged_both_ways(open_console: OpenConsole) -> None:
-    """A template answers at once; what is no JSON goes out too, and its refusal comes back."""
+    """A template answers at once, with its times; what is no JSON goes out too and is refused."""
     page = await open_console("#raw")
     await page.select_option("#target", "inference")
     await page.select_option("#template", label="embeddings")
     await page.click("#send")
-    await expect(page.locator("#raw-note")).to_contain_text("success in")
+    await expect(page.locator("#raw-note")).to_contain_text(
+        re.compile(r"success in .*\(queue .*infer .*transport")
+    )
     frames = page.locator("#frames li")
     await expect(frames).to_have_count(2)
     await expect(frames.nth(0)).to_contain_text(
@@ -58,7 +60,9 @@ async def test_raw_frames_are_sent_as_typed_and_logged_both_ways(open_console: O
 
 @pytest.mark.parametrize("server", ["memory", "inference"])
 async def test_every_template_is_understood(open_console: OpenConsole, server: str) -> None:
-    """No template is refused for its shape; an id or a file that is not there is another matter."""
+    """No template is refused for its shape, and each asks for times; an id or a file that is not there is
+    another matter.
+    """
     page = await open_console("#raw")
     await page.select_option("#target", server)
     await expect(page.locator("#template option", has_text="stats")).to_be_attached()
@@ -70,6 +74,8 @@ async def test_every_template_is_understood(open_console: OpenConsole, server: s
         await expect(latest).to_contain_text(f"← {server}")
         reply = await latest.inner_text()
         assert "invalid_request" not in reply or "does not exist" in reply
+        if '"status":"success"' in reply and name != "cancel":
+            assert '"total_ms":' in reply
         await page.click("#clear-frames")
 
 

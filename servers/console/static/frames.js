@@ -2,6 +2,7 @@
 
 import { byId, h, milliseconds, say } from "/console/dom.js";
 import { templatesFor, templateText } from "/console/templates.js";
+import { timesText } from "/console/times.js";
 import { clock } from "/console/watching.js";
 
 const MOST_FRAMES = 200;
@@ -45,7 +46,7 @@ async function send(stack) {
   say(note, "Waiting for the reply…");
   try {
     const { ms, reply } = await server.work.send(byId("request").value);
-    say(note, `${reply.status}${reply.code ? ` (${reply.code})` : ""} in ${milliseconds(ms)}`, reply.status !== "success");
+    say(note, `${reply.status}${reply.code ? ` (${reply.code})` : ""} in ${timesText(reply, ms)}`, reply.status !== "success");
   } catch (error) {
     say(note, `${server.name}: ${error.message}`, true);
   }

@@ -1,5 +1,7 @@
 // A request for every command of the protocol, to start from; those of a server are offered if it knows the command.
 
+import { TIMED } from "/console/times.js";
+
 export const TEMPLATES = {
   memory: {
     stats: {},
@@ -33,7 +35,7 @@ export function templatesFor(kind, commands) {
 }
 
 export function templateText(type, data) {
-  // The id to cancel stands beside the type, as that of a request does.
-  const request = type === "cancel" ? { type, ...data } : { type, ...(Object.keys(data).length ? { data } : {}) };
-  return JSON.stringify(request, null, 2);
+  // The id to cancel stands beside the type, as that of a request does, and so does the wish for times.
+  const rest = type === "cancel" ? data : { ...(Object.keys(data).length ? { data } : {}), ...TIMED };
+  return JSON.stringify({ type, ...rest }, null, 2);
 }
