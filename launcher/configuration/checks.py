@@ -85,8 +85,10 @@ def check_services(drafts: Mapping[str, Draft]) -> Iterator[YamlProblem]:
 
 def _check_alone(draft: Draft) -> Iterator[YamlProblem]:
     if not SERVICE_NAME.fullmatch(draft.name):
-        text = "a service name is 1 to 63 of a-z, 0-9 and '-', and does not start with '-'"
+        text = "a service name is 1 to 63 of A-Z, a-z, 0-9, '_' and '-', and does not start with '-'"
         yield draft.problem(text)
+    if draft.name == "supervisor":
+        yield draft.problem("is the name of the launcher's own log; give the service another")
     entries = draft.tree.entries
     if "server" in entries and "command" in entries:
         yield draft.problem_at_key("there is also 'server'; keep one of the two", "command")

@@ -58,7 +58,7 @@ __all__ = [
     "child_names",
 ]
 
-SERVICE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+SERVICE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}", re.ASCII)
 HealthKind = Literal["websocket", "http", "tcp", "exec", "notify"]
 HEALTH_KINDS: tuple[HealthKind, ...] = ("websocket", "http", "tcp", "exec", "notify")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)

@@ -46,7 +46,7 @@ services:
   memory:
     server: memroy
     prot: 5000
-  Bad_Name:
+  bad.name:
     command: [x]
     restart: {polcy: always}
     replicas: many
@@ -59,14 +59,14 @@ services:
         "config.yaml:4:13: services.memory.server: must be memory or inference, not 'memroy'; "
         "did you mean 'memory'?",
         "config.yaml:5:5: services.memory.prot: unknown key; did you mean 'port'?",
-        "config.yaml:6:3: services.Bad_Name: a service name is 1 to 63 of a-z, 0-9 and '-', "
+        "config.yaml:6:3: services.bad.name: a service name is 1 to 63 of A-Z, a-z, 0-9, '_' and '-', "
         "and does not start with '-'",
-        "config.yaml:8:15: services.Bad_Name.restart.polcy: unknown key; did you mean 'policy'?",
-        "config.yaml:9:15: services.Bad_Name.replicas: must be a whole number, not 'many'",
-        "config.yaml:10:5: services.Bad_Name.replicas: the key is here twice; the first is on line 9",
-        "config.yaml:11:18: services.Bad_Name.depends_on.memry: there is no service 'memry'; "
+        "config.yaml:8:15: services.bad.name.restart.polcy: unknown key; did you mean 'policy'?",
+        "config.yaml:9:15: services.bad.name.replicas: must be a whole number, not 'many'",
+        "config.yaml:10:5: services.bad.name.replicas: the key is here twice; the first is on line 9",
+        "config.yaml:11:18: services.bad.name.depends_on.memry: there is no service 'memry'; "
         "did you mean 'memory'?",
-        "config.yaml:12:15: services.Bad_Name.env.A: the variable NOPE is not set; "
+        "config.yaml:12:15: services.bad.name.env.A: the variable NOPE is not set; "
         "set it, or give a default: ${NOPE:-default}",
     ]
 
@@ -173,10 +173,22 @@ def test_marks_and_lines_are_kept_for_later_problems(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "evil", ["; touch x", "$(touch x)", "a\nb", "../../etc/passwd", "%2e%2e", "a b", "-x", "A"]
+    "evil", ["; touch x", "$(touch x)", "a\nb", "../../etc/passwd", "%2e%2e", "a b", "-x", "a.0", "é", ""]
 )
 def test_a_service_name_is_a_plain_word(tmp_path: Path, evil: str) -> None:
     """Names become file names and URLs, so nothing else passes."""
     (problem,) = problems(tmp_path, f"services: {{{json.dumps(evil)}: {{command: [x]}}}}\n")
     assert "a service name is" in problem
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize("name", ["a", "slow_start", "Web-2", "_x", "9"])
+def test_names_as_people_give_them(tmp_path: Path, name: str) -> None:
+    """Letters of both cases, digits, underscores and hyphens."""
+    assert list(load(tmp_path, f"services: {{{name}: {{command: [x]}}}}\n").services) == [name]
+
+
+def test_the_launchers_own_log_keeps_its_name(tmp_path: Path) -> None:
+    """A service of that name would write into it."""
+    (problem,) = problems(tmp_path, "services: {supervisor: {command: [x]}}\n")
+    assert "the launcher's own log" in problem
