@@ -16,6 +16,7 @@ from launcher.commands.arguments import DURATION, complete_services
 from launcher.commands.call_statistics import SCHEMA, Measured, statistics_lines, statistics_report
 from launcher.commands.call_times import ASK, parts_of, split_text
 from launcher.commands.server_connection import (
+    OPEN_TIMEOUT_S,
     REPLY_TIMEOUT_S,
     Door,
     ServerConnection,
@@ -38,7 +39,11 @@ _NUMBERS = re.compile(r"\[\n\s+((?:[-+.\deE]+,\n\s+)*(?:[-+.\deE]+|\"\.\.\. \d+ 
 @click.argument("words", metavar="[KEY=VALUE ...|JSON|-]", nargs=-1)
 @click.option("--raw", is_flag=True, help="The whole reply on one line, vectors in full.")
 @click.option(
-    "--timeout", type=DURATION, metavar="T", default=REPLY_TIMEOUT_S, help="Wait at most this long."
+    "--timeout",
+    type=DURATION,
+    metavar="T",
+    default=REPLY_TIMEOUT_S,
+    help="Wait at most this long; exit code 124 after it.",
 )
 @click.option(
     "--count", type=click.IntRange(1), metavar="N", help="Send it N times, and show how the times are spread."
@@ -60,7 +65,7 @@ def command(
     request = {"type": kind, "data": request_data(words), **ASK}
     if count is not None:
         return _many(invocation, door, Measured(service, kind, 0.0), request, count, timeout, as_json)
-    with open_server(door) as connection:
+    with open_server(door, timeout_s=min(timeout, OPEN_TIMEOUT_S)) as connection:
         answer = connection.ask(request, timeout)
         invocation.output.data(
             reply_text(answer.reply, full=raw, terminal=sys.stdout.isatty() and not as_json)
@@ -75,7 +80,7 @@ def _many(
     timeout_s: float, as_json: bool,
 ) -> int:  # fmt: skip
     """Ask `count` times and show the statistics; exit code 1 when any call was refused."""
-    with open_server(door) as connection:
+    with open_server(door, timeout_s=min(timeout_s, OPEN_TIMEOUT_S)) as connection:
         measured.connect_ms = connection.connect_ms
         began = time.perf_counter()
         for _ in range(count):

@@ -1,7 +1,7 @@
 """The checks of `selftest`: what the seed's test page tries in a browser, against one running server each.
 
-A check is a function that returns a remark or raises ActionFailed with the reason. Whatever a check stores it
-deletes again.
+A check is a function that returns a remark or raises ActionFailed or TimedOut with the reason. Whatever a
+check stores it deletes again.
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.commands.server_connection import Answer, Door, open_server, readiness_text
-from launcher.errors import ActionFailed
+from launcher.errors import ActionFailed, TimedOut
 
 LOCAL_PAGE = "http://localhost:8081"
 FOREIGN_PAGE = "https://foreign.example"
@@ -48,7 +48,7 @@ def run_checks(service: str, server: str, door: Door) -> Iterator[Outcome]:
         began = time.perf_counter()
         try:
             detail, ok = check(door), True
-        except ActionFailed as failure:
+        except (ActionFailed, TimedOut) as failure:
             detail, ok = str(failure), False
         yield Outcome(service, name, ok, (time.perf_counter() - began) * 1000, detail)
 

@@ -5,7 +5,7 @@ Knows protocol.md sections 2 and 3; decides nothing about what a reply means.
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
@@ -15,14 +15,17 @@ from urllib.parse import urlsplit
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from launcher.errors import ActionFailed, NoSuchService
+from launcher.errors import ActionFailed, NoSuchService, TimedOut
 from launcher.invocation import Invocation
+from launcher.terminal.reasons import headline
 from launcher.terminal.rows import own_address
 
 OPEN_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 60.0
 READYZ_TIMEOUT_S = 2.0
 MAX_REPLY_BYTES = 64 * 1024 * 1024
+NOT_RUNNING = ("stopped", "failed")
+SEE_STATUS = "see  lucid-launch status"
 
 Reply = dict[str, Any]
 
@@ -48,14 +51,16 @@ class ServerConnection:
         return self.ask_raw(json.dumps(request), timeout_s)
 
     def ask_raw(self, frame: str, timeout_s: float = REPLY_TIMEOUT_S) -> Answer:
-        """Send one text frame as it is; raises ActionFailed when no JSON object comes back in time."""
+        """Send one text frame as it is; raises TimedOut when nothing comes back in time, ActionFailed for
+        what is no JSON object.
+        """
         began = time.perf_counter()
         try:
             self._connection.send(frame)
             received = self._connection.recv(timeout=timeout_s)
             reply = json.loads(received)
         except TimeoutError:
-            raise ActionFailed(f"{self._url} sent no reply within {timeout_s:g} s") from None
+            raise TimedOut(f"{self._url} sent no reply within {timeout_s:g} s", hint=SEE_STATUS) from None
         except ConnectionClosed as closed:
             raise ActionFailed(f"{self._url} closed the connection: {closed}") from closed
         except ValueError as error:
@@ -77,14 +82,17 @@ def door_of(invocation: Invocation, document: Mapping[str, Any], wanted: str) ->
     """The door of a service of the running stack, or of one child of it (`inference.1`), alone where that has
     an address of its own; its token comes from the config file, where it has one.
 
-    Raises NoSuchService where there is neither, ActionFailed for a service without an address or a token that
-    cannot be read.
+    Raises NoSuchService where there is neither, ActionFailed for one that does not run or has no address, and
+    for a token that cannot be read.
     """
-    service, url = _find(document["services"], wanted)
+    service, url, asked = _find(document["services"], wanted)
     shown = document["services"][service]
-    if not url and shown.get("desired") == "down":
-        hint = f"start it with  lucid-launch start {service}"
-        raise ActionFailed(f"{service} does not run, so that it has no address", hint=hint)
+    if asked and all(child["state"] in NOT_RUNNING for child in asked):
+        # Its socket may be held by the launcher: a connection would wait for a server that may never come.
+        reasons = "; ".join(dict.fromkeys(headline(child) for child in asked))
+        raise ActionFailed(
+            f"{wanted} does not run: {reasons}", hint=f"start it with  lucid-launch start {service}"
+        )
     if not url:
         raise ActionFailed(
             f"{service} has no address", hint="it is a command without a port; nothing can be sent to it"
@@ -103,23 +111,26 @@ def door_of(invocation: Invocation, document: Mapping[str, Any], wanted: str) ->
         raise ActionFailed(f"the token of {service} cannot be read: {error}") from error
 
 
-def _find(services: Mapping[str, Any], wanted: str) -> tuple[str, str | None]:
-    """The service that is meant, and the address of it or of the child that is."""
+def _find(services: Mapping[str, Any], wanted: str) -> tuple[str, str | None, Sequence[Mapping[str, Any]]]:
+    """The service that is meant, the address of it or of the child that is, and the children behind that."""
     if wanted in services:
-        return wanted, services[wanted].get("url")
+        return wanted, services[wanted].get("url"), services[wanted].get("children") or ()
     children = {child["name"]: (name, child) for name, each in services.items() for child in each["children"]}
     if wanted not in children:
         raise NoSuchService(wanted, list(dict.fromkeys([*services, *children])))
     service, child = children[wanted]
     own = own_address(child)
-    return service, child.get("url") if own is None else f"ws://{own}"
+    return service, child.get("url") if own is None else f"ws://{own}", (child,)
 
 
 @contextmanager
-def open_server(door: Door, *, origin: str | None = None) -> Iterator[ServerConnection]:
+def open_server(
+    door: Door, *, origin: str | None = None, timeout_s: float = OPEN_TIMEOUT_S
+) -> Iterator[ServerConnection]:
     """An open connection through `door`, as a page of `origin` would make it, or as a plain program without.
 
-    Raises ActionFailed with the reason that the server itself gives, when there is one.
+    Raises TimedOut when there is none after `timeout_s` seconds, ActionFailed with the reason that the server
+    itself gives, when there is one.
     """
     url = door.url
     began = time.perf_counter()
@@ -131,13 +142,17 @@ def open_server(door: Door, *, origin: str | None = None) -> Iterator[ServerConn
             origin=origin,  # type: ignore[arg-type] # a NewType over str
             proxy=None,
             compression=None,
-            open_timeout=OPEN_TIMEOUT_S,
+            open_timeout=timeout_s,
             max_size=MAX_REPLY_BYTES,
         )
     except InvalidStatus as refused:
         body = (refused.response.body or b"").decode(errors="replace").strip()
         raise ActionFailed(f"refused with HTTP {refused.response.status_code}: {body[:200]}") from refused
-    except (OSError, TimeoutError, WebSocketException) as error:
+    except TimeoutError:
+        raise TimedOut(
+            f"{url} did not answer the handshake within {timeout_s:g} s", hint=SEE_STATUS
+        ) from None
+    except (OSError, WebSocketException) as error:
         raise ActionFailed(f"cannot connect to {url}: {error}{readiness_text(url)}") from error
     with connection:
         yield ServerConnection(connection, url, (time.perf_counter() - began) * 1000)

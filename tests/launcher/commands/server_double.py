@@ -16,13 +16,14 @@ class ServerDouble:
     """Answers as a memory and an inference server at once.
 
     `broken` replaces the reply of a request type; `received` holds every request; `stored` what is stored
-    now. `timing` is what a reply says of its time to those that ask.
+    now. `timing` is what a reply says of its time to those that ask. What is `unanswered` gets no reply.
     """
 
     def __init__(self) -> None:
         self.broken: dict[str, Reply] = {}
         self.received: list[Reply] = []
         self.stored: dict[str, str] = {}
+        self.unanswered: set[str] = set()
         self.timing: dict[str, float] | None = None
         self.lets_everybody_in = False
         self.token: str | None = None
@@ -51,7 +52,9 @@ class ServerDouble:
         is_null = connection.request is not None and connection.request.headers.get("Origin") == "null"
         try:
             for frame in connection:
-                connection.send(json.dumps(self._reply(str(frame), is_null)))
+                reply = self._reply(str(frame), is_null)
+                if reply.get("type") not in self.unanswered:
+                    connection.send(json.dumps(reply))
         except ConnectionClosed:
             return
 

@@ -3,12 +3,14 @@
 import io
 import json
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from launcher.commands.selftest_checks import CHECKS
+from launcher.commands.server_connection import ServerConnection
 from tests.launcher.commands.conftest import Run
 from tests.launcher.commands.server_double import ServerDouble, failure
 from tests.launcher.control_double import ControlDouble, all_ready, child, service, status
@@ -100,14 +102,61 @@ def test_a_service_without_address(control: ControlDouble, run: Run) -> None:
     assert "has no address" in done.err
 
 
-def test_a_service_that_was_never_started(control: ControlDouble, run: Run) -> None:
-    """The message names the verb that gives it an address."""
-    control.document = status(
-        m={**service(child("m", state="stopped", pid=None)), "desired": "down", "url": None}
-    )
-    done = run("call", "m", "stats")
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [({"state": "stopped"}, "stopped"), ({"state": "failed", "reason": "gave up"}, "failed: gave up")],
+)
+def test_a_service_that_does_not_run_is_not_waited_for(
+    server: ServerDouble, control: ControlDouble, run: Run, last: dict[str, str], reason: str
+) -> None:
+    """The launcher holds its socket, so that a connection would hang; reason and mend are told."""
+    (memory,) = control.document["services"]["memory"]["children"]
+    memory.update(last)
+    done = run("call", "memory", "stats")
     assert done.code == 1
-    assert "lucid-launch start m" in done.err
+    assert f"memory does not run: {reason}" in done.err
+    assert "lucid-launch start memory" in done.err
+    assert server.received == []
+
+
+def test_one_replica_that_serves_is_enough(server: ServerDouble, control: ControlDouble, run: Run) -> None:
+    """The service is asked although another replica has failed; that one alone is refused."""
+    shown = control.document["services"]["memory"]
+    shown["children"] = [child("memory.0", url=server.url), child("memory.1", state="failed", url=server.url)]
+    assert run("call", "memory", "stats").code == 0
+    assert run("call", "memory.1", "stats").code == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--count", "2"]])
+def test_a_reply_that_does_not_come_is_a_timeout(server: ServerDouble, run: Run, more: list[str]) -> None:
+    """Exit code 124."""
+    server.unanswered.add("stats")
+    done = run("call", "memory", "stats", "--timeout", "50ms", *more)
+    assert done.code == 124
+    assert "no reply within 0.05 s" in done.err
+
+
+def test_a_handshake_that_is_not_answered_is_a_timeout(control: ControlDouble, run: Run) -> None:
+    """The limit holds for the connection too, as of a server that starts and does not accept yet."""
+    with socket.create_server(("127.0.0.1", 0)) as waiting:
+        control.document = all_ready()
+        control.document["services"]["memory"]["url"] = f"ws://127.0.0.1:{waiting.getsockname()[1]}"
+        done = run("call", "memory", "stats", "--timeout", "50ms")
+    assert done.code == 124
+    assert "did not answer the handshake" in done.err
+
+
+def test_a_check_that_takes_too_long_fails(
+    server: ServerDouble, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """The others are still made."""
+    monkeypatch.setattr(ServerConnection.ask_raw, "__defaults__", (0.05,))
+    monkeypatch.setattr(ServerConnection.ask, "__defaults__", (0.05,))
+    server.unanswered.add("store")
+    done = run("selftest", "memory")
+    assert done.code == 1
+    assert "no reply within 0.05 s" in done.out
+    assert re.search(r"✓ memory +bad JSON", done.out)
 
 
 def test_a_closed_port_says_why(control: ControlDouble, server: ServerDouble, run: Run) -> None:
