@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from launcher import __version__
+from launcher.commands.global_options import accept_after, global_options
 from launcher.errors import LauncherError
 from launcher.invocation import Invocation
 from launcher.terminal.output import Output, paint_error
@@ -76,7 +77,7 @@ class VerbGroup(click.Group):
         if verb not in VERBS:
             return None
         command: click.Command = importlib.import_module(f"launcher.commands.{verb}").command
-        return command
+        return accept_after(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -101,54 +102,7 @@ class VerbGroup(click.Group):
 @click.group(
     cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
-@click.option(
-    "-f",
-    "--file",
-    type=click.Path(path_type=Path),
-    envvar="LUCID_FILE",
-    show_envvar=True,
-    help="The config file. Default: config.yaml here or in the nearest parent folder.",
-)
-@click.option(
-    "-C",
-    "--directory",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    envvar="LUCID_DIRECTORY",
-    show_envvar=True,
-    help="Work as if started in this folder.",
-)
-@click.option(
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    envvar="LUCID_COLOR",
-    show_envvar=True,
-    help="Colour: auto follows the terminal and NO_COLOR.",
-)
-@click.option(
-    "--ascii",
-    "ascii_only",
-    is_flag=True,
-    envvar="LUCID_ASCII",
-    show_envvar=True,
-    help="No glyphs beyond ASCII; automatic where the locale is not UTF-8.",
-)
-@click.option(
-    "-q",
-    "--quiet",
-    is_flag=True,
-    envvar="LUCID_QUIET",
-    show_envvar=True,
-    help="Only data, warnings and errors.",
-)
-@click.option(
-    "-v",
-    "--verbose",
-    count=True,
-    envvar="LUCID_VERBOSE",
-    show_envvar=True,
-    help="Say more: the fields of an error as JSON.",
-)
+@global_options
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def group(
@@ -206,8 +160,6 @@ def output_from(args: Sequence[str]) -> Output:
     """The voice for an error that ended the call before, or outside of, a verb."""
     color, verbose = "auto", 0
     for position, word in enumerate(args):
-        if word in VERBS or word in ALIASES:
-            break
         if word == "--color" and position + 1 < len(args):
             color = args[position + 1]
         elif word.startswith("--color="):

@@ -37,7 +37,7 @@ def render() -> str:
             [(f"[`{_names(verb)}`](#{verb})", text) for verb, text in cli.VERBS.items()],
         ),
         "## Options of every verb",
-        "They stand before the verb.",
+        "They stand before or after the verb; after `logs` and `events`, `-f` is their own and means follow.",
         _options(cli.group),
         "`NO_COLOR` switches colour off, `FORCE_COLOR` on; the flag wins over both. In JSON unknown is `null`, never 0;"
         " keys are only ever added. The schemas are in [schemas](schemas/README.md).",
