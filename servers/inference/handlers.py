@@ -81,7 +81,8 @@ class Handlers:
     async def process(self, context: RequestContext, request: ProcessRequest) -> Mapping[str, Any]:
         """Return a text's vector and how it stands against its context, from one pass over both."""
         texts = [request.text, *request.context]
-        check_texts(texts, self._settings)
+        check_texts([request.text], self._settings)
+        check_texts(request.context, self._settings, field_name="context")
         embedded = await self._worker.embed(texts, deadline=context.deadline, client=context.connection_id)
         embedded.timing.note_in(context.stages)
         assessment = assess(texts, embedded.vectors)

@@ -10,6 +10,9 @@ from servers.errors import InvalidRequest
 
 RESERVED: Final = ("memory.db", "memory.lock")
 """What the store's own files begin with; no client may read or write those."""
+MOST_NAME_BYTES: Final = 1024
+MOST_PART_BYTES: Final = 240
+"""Of a file or folder; file systems take 255, and a file that is being written has a longer name."""
 
 
 def resolve_inside(folder: Path, name: str, *, must_exist: bool) -> Path:
@@ -20,6 +23,11 @@ def resolve_inside(folder: Path, name: str, *, must_exist: bool) -> Path:
     """
     if "\0" in name or not name.strip():
         raise _refused(name, "must be the name of a file inside the data folder")
+    if len(name.encode()) > MOST_NAME_BYTES or any(
+        len(part.encode()) > MOST_PART_BYTES for part in name.split("/")
+    ):
+        limits = f"{MOST_NAME_BYTES} bytes, {MOST_PART_BYTES} between slashes"
+        raise _refused(name, f"is too long: at most {limits}")
     root = folder.resolve()
     place = root / name
     if not place.resolve().is_relative_to(root) or place.resolve() == root:

@@ -118,8 +118,20 @@ async def test_a_text_with_too_many_characters_is_too_large(
     client: Client, settings: InferenceSettings
 ) -> None:
     """The limit in characters is for memory's sake and has its own code."""
-    reply = await client.ask("embeddings", {"text": "x" * (settings.max_text_chars + 1)})
-    assert reply["code"] == "too_large"
+    long = "x" * (settings.max_text_chars + 1)
+    reply = await client.ask("embeddings", {"text": long})
+    assert (reply["code"], reply["details"]["field"]) == ("too_large", "text")
+    reply = await client.ask("process", {"text": "a", "context": ["b", long]})
+    assert (reply["code"], reply["details"]["field"]) == ("too_large", "context.1")
+
+
+async def test_a_context_with_too_many_entries_is_refused_by_its_name(
+    client: Client, settings: InferenceSettings
+) -> None:
+    """The text itself is not one of them."""
+    entries = ["b"] * (settings.max_request_texts + 1)
+    reply = await client.ask("process", {"text": "a", "context": entries})
+    assert (reply["code"], reply["details"]["field"]) == ("invalid_request", "context")
 
 
 async def test_process_without_context(client: Client) -> None:

@@ -78,6 +78,8 @@ async def test_one_namespace_can_be_exported(desk: Desk, tmp_path: Path) -> None
         ".",
         "a\0b",
         " ",
+        "x/" * 500 + "x" * 25,
+        "a/" + "é" * 121,
     ],
 )
 @pytest.mark.parametrize("command", ["export", "import", "backup"])
