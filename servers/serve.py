@@ -90,14 +90,13 @@ def is_supervised(environ: Mapping[str, str]) -> bool:
 
 def access_rules(service: Service, settings: ServerSettings, listeners: Listeners) -> AccessRules:
     """The access rules for what was bound.  Raises BadSettings when others could reach it without a token."""
-    token = settings.read_token()
-    if token is None and not settings.insecure and not listeners.are_loopback:
-        raise _token_required(", ".join(listeners.addresses))
+    if not listeners.are_loopback:
+        settings.require_guard(", ".join(listeners.addresses))
     named = {settings.host, *listeners.addresses, *settings.allowed_hosts} - _WILDCARDS
     return AccessRules(
         hosts=frozenset(f"[{name}]" if ":" in name else name for name in map(_bare, named)),
         origins=frozenset(settings.allowed_origins),
-        token=token,
+        token=settings.read_token(),
         cookie_name=f"lucid_{service.name}",
     )
 
@@ -274,17 +273,9 @@ def _open_listeners(settings: ServerSettings, default_ports: Iterable[int]) -> L
     inherited = inherit(os.environ, os.getpid())
     if inherited is not None:
         return inherited
-    if not is_loopback(settings.host) and settings.read_token() is None and not settings.insecure:
-        raise _token_required(settings.host)
+    if not is_loopback(settings.host):
+        settings.require_guard(settings.host)
     return bind(settings.host, default_ports if settings.port is None else (settings.port,))
-
-
-def _token_required(where: str) -> BadSettings:
-    return BadSettings(
-        "an address that others can reach needs a token",
-        where=f"host: {where}",
-        mend="set token_file (or token) in `options`, bind localhost, or set insecure: true if you mean it",
-    )
 
 
 def _bare(name: str) -> str:

@@ -48,6 +48,9 @@ _DEVICE = r"^(auto|cpu|cuda|cuda:\d{1,3})$"
 
 _ASSIGNED = (("port", "PORT"), ("host", "HOST"), ("vram_bytes", "LUCID_VRAM_BYTES"))
 
+LEAST_NETWORK_TOKEN = 8
+"""Characters of a token that guards more than loopback, whose users are on this machine already."""
+
 S = TypeVar("S", bound="ServerSettings")
 
 
@@ -86,8 +89,8 @@ class ServerSettings(BaseModel):
     @field_validator("token")
     @classmethod
     def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,512}", token.get_secret_value()):
-            raise ValueError("the token must be 8 to 512 of the characters A-Z a-z 0-9 . _ ~ + / = -")
+        if token is not None and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{1,512}", token.get_secret_value()):
+            raise ValueError("the token must be 1 to 512 of the characters A-Z a-z 0-9 . _ ~ + / = -")
         return token
 
     @model_validator(mode="after")
@@ -110,8 +113,21 @@ class ServerSettings(BaseModel):
             raise BadSettings(
                 "the access token cannot be read",
                 where=f"token_file: {self.token_file} ({type(error).__name__})",
-                mend="write one line of at least 8 letters and digits into it, readable by this user only",
+                mend="write one line of letters and digits into it, readable by this user only",
             ) from error
+
+    def require_guard(self, where: str) -> None:
+        """Raises BadSettings unless a token that cannot be guessed quickly, or `insecure`, allows others in.
+
+        `where` is the address that they can reach.
+        """
+        if self.insecure or len(self.read_token() or "") >= LEAST_NETWORK_TOKEN:
+            return
+        raise BadSettings(
+            f"an address that others can reach needs a token of at least {LEAST_NETWORK_TOKEN} characters",
+            where=f"host: {where}",
+            mend="set token_file (or token) in `options`, bind localhost, or, if you mean it, insecure: true",
+        )
 
 
 class EmbeddingSettings(BaseModel):

@@ -103,7 +103,7 @@ def test_unknown_options_are_told_the_nearest_name(options: object, problem: Opt
         {"port": 70_000},
         {"device": "cuda:"},
         {"backend": "tensorflow"},
-        {"token": "short"},
+        {"token": ""},
         {"token": "with space in it"},
         {"token": "long-enough-token", "token_file": "/x"},
         {"allowed_origins": ["localhost:3000"]},
@@ -121,6 +121,16 @@ def test_a_token_never_shows() -> None:
     assert "canary" not in repr(ServerSettings(token=SecretStr("canary-canary")))
     (problem,) = option_problems(ServerSettings, {"token": "canary canary"})
     assert "canary" not in problem.message
+
+
+def test_only_a_longer_token_or_an_explicit_word_opens_an_address_to_others() -> None:
+    """On loopback any token will do; a network has more time to guess."""
+    assert ServerSettings(token=SecretStr("short")).read_token() == "short"
+    for options in ({}, {"token": "short"}):
+        with pytest.raises(BadSettings, match="at least 8"):
+            ServerSettings.model_validate(options).require_guard("0.0.0.0")
+    for options in ({"token": "eight-or-more"}, {"insecure": True}):
+        ServerSettings.model_validate(options).require_guard("0.0.0.0")
 
 
 def test_the_token_file_is_read(tmp_path: Path) -> None:
