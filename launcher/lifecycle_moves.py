@@ -19,7 +19,7 @@ from launcher.lifecycle_values import (
     Terminate,
     TimerKind,
 )
-from launcher.restart_policy import Finish, GiveUp, Outcome, RestartAfter, decide
+from launcher.restart_policy import Finish, GiveUp, Outcome, RestartAfter, decide, has_failed
 
 __all__ = [
     "DIAGNOSIS_LIMIT_S",
@@ -114,7 +114,7 @@ def settle(child: Child, now: float, jitter: float) -> Step:
         return replace(over, state="stopped", reason=None, charge=None), (CancelTimer(),)
     if child.charge is None:
         return launch(replace(over, reason=None), now)
-    failures = child.failures if child.charge.is_clean else child.failures + 1
+    failures = child.failures + has_failed(child.rules.restart, child.charge)
     verdict = decide(child.rules.restart, child.charge, max(failures, 1), jitter)
     over = replace(over, failures=failures)
     match verdict:

@@ -22,6 +22,7 @@ __all__ = [
     "Verdict",
     "backoff_delay_s",
     "decide",
+    "has_failed",
 ]
 
 EXIT_CONFIG = 78
@@ -53,6 +54,8 @@ class RestartRules:
     jitter: float = 0.2
     max_failures: int = 5
     stable_after_s: float = 60.0
+    is_endless: bool = False
+    """A server, whose work has no end: one that ends unasked has failed, whatever its exit code says."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ def backoff_delay_s(rules: RestartRules, failures: int, jitter: float) -> float:
     return min(rules.max_s, plain_s * (1 + rules.jitter * (2 * jitter - 1)))
 
 
+def has_failed(rules: RestartRules, outcome: Outcome) -> bool:
+    """Whether a generation that ended so counts as one of the failures in a row."""
+    return rules.is_endless or not outcome.is_clean
+
+
 def decide(rules: RestartRules, outcome: Outcome, failures: int, jitter: float) -> Verdict:
     """Return what to do after `outcome`, which is the `failures`-th consecutive failure (this one
     counted).
@@ -114,7 +122,8 @@ def decide(rules: RestartRules, outcome: Outcome, failures: int, jitter: float) 
         return GiveUp("it is not on the device that it was given")
     if outcome.is_permanent:
         return GiveUp(f"exit code {EXIT_CONFIG}: it said that trying again cannot help")
-    if outcome.is_clean and rules.policy != "always":
+    is_done = rules.policy == "never" or (rules.policy == "on-failure" and not rules.is_endless)
+    if outcome.is_clean and is_done:
         return Finish()
     if rules.policy == "never":
         return GiveUp("it failed, and its restart policy is 'never'")

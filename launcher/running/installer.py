@@ -40,6 +40,7 @@ def rules_of(service: Service) -> Rules:
             jitter=backoff.jitter,
             max_failures=restart.max_failures,
             stable_after_s=restart.stable_after_s,
+            is_endless=service.server is not None,
         ),
         startup_budget_s=service.health.startup_budget_s,
         grace_s=service.stop.grace_s,

@@ -189,6 +189,21 @@ def test_the_restart_policy(
     assert (ended["state"], ended["generation"], ended["last_exit"]["code"]) == (state, generation, code)
 
 
+@pytest.mark.stack
+def test_a_built_in_server_that_ends_unasked_is_started_again(stack: SupervisedStack) -> None:
+    """Who sends it SIGTERM past the launcher gets exit code 0, and another one; `stop` still means stop."""
+    restart = "restart: {backoff: {initial: 10ms}}"
+    stack.write(
+        f"  i: {{server: inference, port: auto, gpu: none, options: {{backend: debug}}, {restart}}}\n"
+    )
+    stack.start()
+    os.kill(stack.wait_state("i", "ready")["pid"], signal.SIGTERM)
+    again = stack.wait_for("i", lambda child: child["generation"] == 2 and child["state"] == "ready")
+    assert (again["last_exit"]["code"], again["restarts"], again["consecutive_failures"]) == (0, 1, 1)
+    stack.ask("stop", services=["i"])
+    assert stack.wait_state("i", "stopped")["generation"] == 2
+
+
 def test_always_is_for_ever(stack: SupervisedStack) -> None:
     """What ends well and is always wanted starts again, and that is no failure."""
     restart = "restart: {policy: always, backoff: {initial: 10ms}, max_failures: 2}"

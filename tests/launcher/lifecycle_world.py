@@ -215,16 +215,20 @@ def walk(rules: Rules) -> dict[Configuration, Configuration]:
     return found
 
 
-def rules_of(policy: Policy, is_probed: bool, has_dependencies: bool) -> Rules:
+def rules_of(policy: Policy, is_probed: bool, has_dependencies: bool, is_endless: bool = False) -> Rules:
     """Small limits, so that every counter is walked to its end."""
-    restart = RestartRules(policy=policy, max_failures=3)
+    restart = RestartRules(policy=policy, max_failures=3, is_endless=is_endless)
     return Rules(restart, failures=2, is_probed=is_probed, has_dependencies=has_dependencies)
 
 
-VARIANTS = [rules_of(*variant) for variant in product(POLICIES, (True, False), (True, False))]
+VARIANTS = [
+    *(rules_of(*variant) for variant in product(POLICIES, (True, False), (True, False))),
+    *(rules_of(policy, True, False, True) for policy in POLICIES),
+]
 
 
 def name(rules: Rules) -> str:
     """A readable test id."""
     probe = "probed" if rules.is_probed else "unprobed"
-    return f"{rules.restart.policy}-{probe}-{'waits' if rules.has_dependencies else 'free'}"
+    end = "-endless" if rules.restart.is_endless else ""
+    return f"{rules.restart.policy}-{probe}-{'waits' if rules.has_dependencies else 'free'}{end}"

@@ -17,6 +17,7 @@ from launcher.restart_policy import (
     RestartRules,
     backoff_delay_s,
     decide,
+    has_failed,
 )
 
 CRASH = Outcome("exited", 1)
@@ -68,6 +69,16 @@ def test_unhealthy_kill_that_exits_zero_has_failed() -> None:
     """The policy judges the reason: exit 0 after an unhealthy kill is not success, under any policy."""
     assert isinstance(decide(RestartRules(policy="never"), Outcome("unhealthy", 0), 1, 0.5), GiveUp)
     assert isinstance(decide(RestartRules(), Outcome("unhealthy", 0), 1, 0.5), RestartAfter)
+
+
+def test_a_server_that_ends_unasked_has_failed() -> None:
+    """Its work has no end, so that a clean exit is tried again, counted and given up like any other."""
+    server, clean = RestartRules(is_endless=True), Outcome("exited", 0)
+    assert decide(server, clean, 1, 0.5) == RestartAfter(0.5)
+    assert decide(server, clean, 5, 0.5) == GiveUp("gave up: it ended 5 times in a row")
+    assert has_failed(server, clean)
+    assert not has_failed(RestartRules(), clean)
+    assert decide(RestartRules(is_endless=True, policy="never"), clean, 1, 0.5) == Finish()
 
 
 def test_gives_up_at_the_limit() -> None:
