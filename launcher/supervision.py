@@ -82,7 +82,7 @@ class Supervisor:
             post=self._stack.post,
             changed=self._publisher.changed,
             journal=self._changed,
-            peers=self._peers,
+            peers=self._stack.urls,
             rank=self._stack.rank,
             oom=OomCounter.of_this_process(),
             diagnostician=Diagnostician(self._parent, self._logs),
@@ -185,10 +185,6 @@ class Supervisor:
         self._slots = max(self._slots, self._paths.slot_of(address))
         log = LogFile(self._logs / f"{prepared.name}.log", service.logs.max_size_bytes, service.logs.backups)
         return ChildRuntime(service, prepared, Child(rules_of(service)), log, address, self._around)
-
-    def _peers(self) -> dict[str, str]:
-        urls = ((child.service.name, child.prepared.url) for child in self._stack.children.values())
-        return {name: url for name, url in urls if url is not None}
 
     def _changed(self) -> None:
         self._continuity.changed()

@@ -51,6 +51,12 @@ class Roster:
         """Return all children of a service that still exist, by name."""
         return {name: child for name, child in self.children.items() if child.service.name == service}
 
+    def urls(self) -> dict[str, str]:
+        """Return where services are found: the address of the first replica, as the status has it."""
+        firsts = ((name, next(iter(self.shown(name).values()), None)) for name in self.services)
+        urls = {name: child.prepared.url for name, child in firsts if child is not None}
+        return {name: url for name, url in urls.items() if url is not None}
+
     def find(self, name: str) -> ChildRuntime | None:
         """Return the child of that name, or the one that had it before it was renamed."""
         return self.children.get(name) or self.children.get(self._renamed.get(name, ""))

@@ -233,6 +233,15 @@ async def test_what_is_under_way_reaches_a_child_under_its_new_name(scene: Scene
     assert scene.states() == {"b.0": "backoff"}
 
 
+async def test_a_service_is_found_at_its_first_replica(scene: Scene) -> None:
+    """Also when that one was renamed later; what listens nowhere has no address."""
+    for name, service, url in (("a", "a", "ws://x:7"), ("a.1", "a", "ws://x:8"), ("b", "b", None)):
+        child = scene.add(name, service)
+        child.prepared = replace(child.prepared, url=url)
+    scene.stack.rename("a", "a.0")
+    assert scene.stack.urls() == {"a": "ws://x:7"}
+
+
 async def test_a_stranger_is_named(scene: Scene) -> None:
     """With those that there are."""
     scene.all_up()
