@@ -97,13 +97,16 @@ def place_line(where: str, source: str) -> str:
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a port; None is what the system hides. `started_at` is ISO 8601, local time."""
+    """The process that holds a port; None is what the system hides. `started_at` is ISO 8601, local time,
+    `stack` the config file of the running stack that it is a part of.
+    """
 
     pid: int | None
     command: str | None = None
     user: str | None = None
     started_at: str | None = None
     cwd: str | None = None
+    stack: str | None = None
 
     def __str__(self) -> str:
         if self.pid is None:

@@ -28,6 +28,7 @@ BACKLOG = 1024
 _AUTO_TRIES = 16
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 _REASONS = {errno.EADDRINUSE: "in use", errno.EACCES: "ports below 1024 need root, or a higher number"}
+_GUARDS = {"launcher.guardian", "launcher.supervisor"}
 Address = tuple[socket.AddressFamily, str]
 
 
@@ -208,6 +209,7 @@ def _describe(pid: int) -> Holder:
                 user=process.username(),
                 started_at=started.isoformat(timespec="seconds"),
                 cwd=_cwd(process),
+                stack=_stack_of(process),
             )
     except psutil.Error:
         return Holder(pid)
@@ -217,6 +219,16 @@ def _command(process: psutil.Process) -> str:
     words = process.cmdline()
     line = " ".join([os.path.basename(words[0]), *words[1:]]) if words else process.name()
     return line if len(line) <= 120 else f"{line[:117]}..."
+
+
+def _stack_of(process: psutil.Process) -> str | None:
+    """The config file that the launcher above this process, or it itself, was started for."""
+    try:
+        lines = [each.cmdline() for each in (process, *process.parents())]
+    except psutil.Error:
+        return None
+    ours = (words for words in lines if _GUARDS & set(words) and "--config" in words[:-1])
+    return next((words[words.index("--config") + 1] for words in ours), None)
 
 
 def _cwd(process: psutil.Process) -> str | None:

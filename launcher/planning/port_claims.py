@@ -6,6 +6,7 @@ its copy of that socket is `shared_port`'s. Knows nothing of GPUs or of programs
 """
 
 import os
+import shlex
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,6 @@ from launcher.sockets import PortUnavailable, bind_service, close_all, find_hold
 __all__ = ["ChildPort", "PortClaims", "claim_ports"]
 
 _EARLIER_SERVERS = ("tensor_server", "memory_server", "servers.memory", "servers.inference", "lucid")
-_OUR_SUPERVISOR = "launcher.supervisor"
 Sockets = tuple[socket.socket, ...]
 
 
@@ -237,11 +237,11 @@ def _mend(shortage: PortShortage, where: str | None) -> str:
     port = shortage.taken[0].port if shortage.taken else 0
     if first is None or first.pid is None:
         return f"find it with  sudo ss -ltnp 'sport = :{port}' , or {other}"
+    if first.stack is not None:
+        # Ended by itself it would be started again.
+        down = f"lucid-launch -f {shlex.quote(first.stack)} down"
+        return f"it belongs to another lucid stack; stop that with  {down} , or {other}"
     command = first.command or ""
-    if _OUR_SUPERVISOR in command:
-        return (
-            f"it is another lucid stack; stop it with  lucid-launch -C {first.cwd or '?'} down , or {other}"
-        )
     if any(word in command for word in _EARLIER_SERVERS):
         return f"it looks like an earlier lucid server; stop it with  kill {first.pid} , or {other}"
     if isinstance(shortage.request.port, FixedPort | PortRange) and len(holders) > 1:

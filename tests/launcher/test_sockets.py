@@ -3,6 +3,8 @@
 import errno
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psutil
@@ -113,6 +115,27 @@ def test_the_holder_of_a_port_is_named(bound: tuple[socket.socket, ...]) -> None
     assert holder.command
     assert holder.started_at is not None
     assert holder.started_at.startswith("20")
+
+
+def test_a_holder_that_a_launcher_keeps_alive_is_known_by_its_stack() -> None:
+    """Also below a program of the service's own; whoever only mentions one is no part of it."""
+    hold = (
+        "import socket, sys; s = socket.create_server(('127.0.0.1', 0));"
+        "print(s.getsockname()[1], flush=True); sys.stdin.read()"
+    )
+    below = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    for words, stack in (
+        (["launcher.guardian", "--config", "/srv/my stack.yaml"], "/srv/my stack.yaml"),
+        (["tail", "launcher.guardian.txt", "--config", "/srv/other.yaml"], None),
+        (["launcher.guardian", "--config"], None),
+    ):
+        argv = [sys.executable, "-c", below, hold, *words]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as launcher:
+            assert launcher.stdout is not None
+            holder = find_holder(int(launcher.stdout.readline()))
+            launcher.communicate()
+        assert holder is not None
+        assert (holder.stack, holder.pid == launcher.pid) == (stack, False)
 
 
 def test_a_free_port_has_no_holder(bound: tuple[socket.socket, ...]) -> None:

@@ -27,7 +27,7 @@ from launcher.sockets import bind_service, close_all
 GIB = 1024**3
 HOLD = """
 import socket, sys
-held = [socket.create_server(("127.0.0.1", int(port))) for port in sys.argv[1:]]
+held = [socket.create_server(("127.0.0.1", int(port))) for port in sys.argv[1:] if port.isdigit()]
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -142,6 +142,27 @@ def test_every_port_conflict_in_one_message(
         f"kill {other_process.pid}",
     ):
         assert part in text
+
+
+def test_a_port_of_another_stack_is_freed_by_stopping_that(
+    config: Callable[[str], Config], free_port: int
+) -> None:
+    """What a launcher keeps alive would come back if it were killed."""
+    words = ["launcher.guardian", "--config", "/srv/my stack.yaml"]
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(free_port), *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        text = failure(config(f"services: {{a: {{command: [sh], port: {free_port}}}}}\n")).render()
+        holder.communicate()
+    assert f"pid {holder.pid}" in text
+    assert "lucid-launch -f '/srv/my stack.yaml' down" in text
+    assert "kill" not in text
 
 
 def test_a_fallback_is_noted_with_the_holder(
