@@ -19,10 +19,11 @@ import numpy.typing as npt
 from servers.memory.codes import Coding, Mode
 from servers.memory.coding_choice import choose_coding
 from servers.memory.columns import BLOCK_ROWS, TensorColumns, View, unit
-from servers.memory.first_pass import Ask, FirstPass
+from servers.memory.first_pass import FirstPass
 from servers.memory.index_state import IndexState
 from servers.memory.lens import Kind, Lens, Lenses
 from servers.memory.nearest import nearest_rows
+from servers.memory.picking import Ask
 from servers.memory.ranking import column, rank_by_columns, rank_by_relevance
 from servers.memory.residency import Residency
 from servers.memory.search import Found, Neighbour, Search

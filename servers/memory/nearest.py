@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from servers.memory.columns import View
-from servers.memory.first_pass import Ask, Candidates, FirstPass
+from servers.memory.first_pass import Candidates, FirstPass
+from servers.memory.picking import Ask
 from servers.memory.products import products
 from servers.memory.ranking import cosines, rough_cosines, rounding
 

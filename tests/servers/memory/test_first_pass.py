@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from servers.memory.codes import CHUNK_ROWS, Coding, Mode
 from servers.memory.columns import TensorColumns, View, unit
-from servers.memory.first_pass import Ask, FirstPass
+from servers.memory.first_pass import FirstPass
 from servers.memory.float_codes import Float16Coding, Float32Coding
 from servers.memory.int8_codes import Int8Coding
+from servers.memory.picking import Ask
 from servers.memory.store.base import NEVER_MS, Columns
 
 DIMENSIONS = 16
@@ -24,7 +25,7 @@ CODINGS: dict[Mode, Coding] = {"int8": Int8Coding(), "float16": Float16Coding(),
 @contextmanager
 def first_pass(mode: Mode) -> Iterator[FirstPass]:
     """A first pass that shares even a few rows among its threads, which end with the test."""
-    made = FirstPass(torch, CODINGS[mode], fewest_rows=CHUNK_ROWS)
+    made = FirstPass(torch, CODINGS[mode], piece_rows=CHUNK_ROWS)
     try:
         yield made
     finally:
@@ -150,3 +151,22 @@ def test_passes_do_not_wait_for_each_other_in_a_circle() -> None:
     with first_pass("int8") as searcher, ThreadPoolExecutor(16) as threads:
         found = list(threads.map(lambda _: searcher.candidates(view, ask), range(64)))
     assert all(0 in candidates.rows for candidates in found)
+
+
+@pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
+def test_who_shares_a_pass_gets_what_it_would_get_alone(mode: Mode) -> None:
+    """Asks of different views, biases and numbers wanted do not disturb each other."""
+    rng = np.random.default_rng(7)
+    vectors = clustered(rng, 9 * CHUNK_ROWS, 0.3)
+    views = [view_of(vectors[:rows], mode) for rows in (9 * CHUNK_ROWS, 3 * CHUNK_ROWS + 5)]
+    asked = []
+    for number, view in enumerate(views):
+        bias = torch.from_numpy(rng.uniform(-0.2, 0.2, view.rows).astype(np.float32))
+        units = torch.from_numpy(clustered(rng, 2 + number, 0.3))
+        asked.append((view, Ask(units, 0.5 + number, bias, 0.2, 0.0, 3 + number)))
+    with first_pass(mode) as made:
+        together = made.candidates_of(asked)
+        alone = [made.candidates(*one) for one in asked]
+    for one, other in zip(together, alone, strict=True):
+        best = [set(zip(found.owners.tolist(), found.rows.tolist(), strict=True)) for found in (one, other)]
+        assert best[0] == best[1]
