@@ -74,7 +74,8 @@ def _services(path: Path) -> list[str]:
 
 def complete_logged(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """The services and children that have left a log, and the supervisor's own; needs nothing to run."""
-    from launcher.logs.reader import SUPERVISOR, services_in
+    from launcher.logs.reader import services_in
+    from launcher.logs.records import SUPERVISOR
 
     try:
         folder = _invocation(ctx).config_path().parent / "logs"

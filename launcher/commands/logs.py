@@ -16,13 +16,12 @@ from launcher.errors import NoSuchService, NotRunning
 from launcher.invocation import Invocation
 from launcher.logs.levels import LEVELS
 from launcher.logs.reader import (
-    SUPERVISOR,
     read_all,
     read_last,
     read_previous_generation,
     services_in,
 )
-from launcher.logs.records import LogFilter, LogLine, smart_case
+from launcher.logs.records import SUPERVISOR, LogFilter, LogLine, smart_case
 from launcher.terminal.log_text import LineFormat
 
 
@@ -93,7 +92,7 @@ def command(
     config_path = invocation.config_path()
     folder = config_path.parent / "logs"
     check_names(config_path, folder, services)
-    wanted = LogFilter(pattern, since, until, LEVELS[level] if level else 0, invert)
+    wanted = LogFilter(pattern, since, until, LEVELS[level] if level else 0, invert, form == "raw")
     request = Request(folder, services, wanted, lines, prev)
     output, is_terminal = invocation.output, sys.stdout.isatty()
     is_ascii = is_terminal and output.is_ascii(sys.stdout)  # a pipe gets what the child wrote

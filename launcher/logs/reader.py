@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from launcher.logs.levels import leveled, leveled_back
-from launcher.logs.records import LogFilter, LogLine, matches_child, parse_line
+from launcher.logs.records import SUPERVISOR, LogFilter, LogLine, matches_child, parse_line
 
-SUPERVISOR = "supervisor"
 _NAME = re.compile(r"(?P<child>.+)\.log(?:\.(?P<number>\d+))?")
 BLOCK_BYTES = 65_536
 LATEST = "9999-12-31T23:59:59.999999Z"

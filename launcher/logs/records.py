@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 MARKER_STREAM = "lucid"
+SUPERVISOR = "supervisor"
+"""The name of the launcher's own log, in which every line is its own."""
 _SHAPE = re.compile(
     r"(?P<at>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"
     r" (?P<stream>stdout|stderr|lucid)(?P<more>\+?) \| ?(?P<text>.*)",
@@ -43,6 +45,11 @@ class LogLine:
         return self.stream == MARKER_STREAM
 
     @property
+    def is_own_word(self) -> bool:
+        """Whether whoever the log is named after said it."""
+        return not self.is_marker or self.child == SUPERVISOR
+
+    @property
     def begins_generation(self) -> bool:
         """Whether it is the supervisor's word that a new process was started."""
         return self.is_marker and _BEGINNING.match(self.text) is not None
@@ -55,6 +62,7 @@ class LogFilter:
 
     `least_level` needs lines that know their level (`launcher.logs.levels`); markers pass it always, as they
     say between which processes the lines stand. `is_inverted` turns the pattern around, and nothing else.
+    `own_words` leaves out what the supervisor has put between the lines of a child.
     """
 
     pattern: re.Pattern[str] | None = None
@@ -62,10 +70,13 @@ class LogFilter:
     until: str = ""
     least_level: int = 0
     is_inverted: bool = False
+    own_words: bool = False
 
     def wants(self, line: LogLine) -> bool:
         """Whether this line is inside the times, urgent enough, and matches the pattern."""
         if (self.since and line.at < self.since) or (self.until and line.at > self.until):
+            return False
+        if self.own_words and not line.is_own_word:
             return False
         if line.level < self.least_level and not line.is_marker:
             return False

@@ -40,7 +40,7 @@ class LineFormat:
         if self._form == "json":
             return as_json(line, LEVEL_NAMES[line.level])
         if self._form == "raw":
-            if line.is_marker:
+            if not line.is_own_word:
                 return None
             return clean(line.text) if self._is_terminal else line.text
         text = self._text(line)

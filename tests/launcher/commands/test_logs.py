@@ -144,9 +144,15 @@ def test_json_lines(logs: Path, run: Run) -> None:
 
 
 def test_raw_is_the_childs_own_words(logs: Path, run: Run) -> None:
-    """`-o raw` into a pipe is what the child wrote, without markers and unchanged."""
+    """`-o raw` into a pipe is what the child wrote, without markers and unchanged; `-n` counts just that."""
     assert run("logs", "inference.1", "-o", "raw").out == "one \x1b[31mred\x1b[0m\n"
-    assert run("logs", "memory", "-n", "2", "-o", "raw").out == "second life\n"
+    assert run("logs", "memory", "-n", "2", "-o", "raw").out == "first life\nsecond life\n"
+
+
+def test_raw_is_the_launchers_own_words_in_its_own_log(logs: Path, run: Run) -> None:
+    """There they are no markers."""
+    (logs / "supervisor.log").write_text(line(7, "memory ready: pid 11", "lucid"))
+    assert run("logs", "supervisor", "-o", "raw").out == "memory ready: pid 11\n"
 
 
 def test_an_unknown_service(logs: Path, run: Run) -> None:
