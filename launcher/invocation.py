@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import ConfigMissing
+from launcher.runtime_dir import read_owner_pid, runtime_paths
 from launcher.terminal.output import Output
 
 CONFIG_NAME = "config.yaml"
@@ -26,15 +27,19 @@ class Invocation:
         """The absolute path of the config file that this call is about.
 
         `-f` wins (relative to `-C`); else `config.yaml` in the folder or the nearest parent that has one.
-        Raises ConfigMissing when there is none.
+        A file that is gone while its stack runs is still named, so that this can be seen and stopped.
+        Raises ConfigMissing when there is neither.
         """
-        if self.file is not None:
-            path = (self.directory / self.file).absolute()
-            if not path.is_file():
-                raise ConfigMissing(path)
-            return path
         start = self.directory.absolute()
-        for folder in (start, *start.parents):
-            if (folder / CONFIG_NAME).is_file():
-                return folder / CONFIG_NAME
-        raise ConfigMissing(*(folder / CONFIG_NAME for folder in (start, *start.parents)))
+        places = [folder / CONFIG_NAME for folder in (start, *start.parents)]
+        if self.file is not None:
+            places = [(self.directory / self.file).absolute()]
+        for is_one in (Path.is_file, _has_stack):
+            found = next((path for path in places if is_one(path)), None)
+            if found is not None:
+                return found
+        raise ConfigMissing(*places)
+
+
+def _has_stack(path: Path) -> bool:
+    return read_owner_pid(runtime_paths(path)) is not None
