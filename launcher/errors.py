@@ -116,7 +116,8 @@ class ConfigInvalid(LauncherError):
     def render(self) -> str:
         """Each problem with its source line and caret, then how many there were."""
         count = len(self.problems)
-        total = f"{count} error{'' if count == 1 else 's'}; nothing was started or changed."
+        counted = f"{count} error{'' if count == 1 else 's'}"
+        total = f"error[{self.code}]: {counted}; nothing was started or changed."
         return "\n".join([*(problem.render() for problem in self.problems), total])
 
 

@@ -114,14 +114,14 @@ def test_problems_are_sorted_and_counted_once() -> None:
         "   2 |     comand: x\n"
         "     |     ^^^^^^\n"
         "config.yaml:9:1: b: is late\n"
-        "2 errors; nothing was started or changed."
+        "error[E_CONFIG]: 2 errors; nothing was started or changed."
     )
 
 
 def test_one_problem_is_one_error() -> None:
     """Singular."""
     text = ConfigInvalid([ConfigProblem(1, 1, "config.yaml", "", "is empty")]).render()
-    assert text.endswith("1 error; nothing was started or changed.")
+    assert text.endswith("error[E_CONFIG]: 1 error; nothing was started or changed.")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_a_broken_file(light: LightStack, open_terminal: OpenTerminal) -> None:
     row = next(at for at, line in enumerate(lines) if "did you mean 'port'?" in line)
     caret = lines[row + 2].index("^")
     assert lines[row + 1][caret : caret + 4] == "prot"
-    assert "2 errors; nothing was started or changed." in text
+    assert "error[E_CONFIG]: 2 errors; nothing was started or changed." in text
     light.run("status", check=3)
 
 

@@ -43,7 +43,7 @@ def test_every_mistake_is_shown_with_its_line_and_caret(
         "config.yaml:5:15: services.m.replicas: must be a whole number, not 'no'\n"
         "   5 |     replicas: no\n"
         "     |               ^^\n"
-        "2 errors; nothing was started or changed.\n"
+        "error[E_CONFIG]: 2 errors; nothing was started or changed.\n"
     )
 
 

@@ -46,7 +46,7 @@ def test_several_mistakes_at_once(stack: Stack) -> None:
         "config.yaml:6:5: services.job.gpu: the key is here twice; the first is on line 5",
         "   6 |     gpu: auto",
         "     |     ^^^",
-        "3 errors; nothing was started or changed.",
+        "error[E_CONFIG]: 3 errors; nothing was started or changed.",
     ]
 
 
@@ -65,4 +65,4 @@ def test_other_bad_files(stack: Stack, text: str, sentence: str) -> None:
     stack.config.write_text(text)
     lines = said(stack, "config", "check", code=2)
     assert sentence in lines[0]
-    assert lines[-1] == "1 error; nothing was started or changed."
+    assert lines[-1] == "error[E_CONFIG]: 1 error; nothing was started or changed."
