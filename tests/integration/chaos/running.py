@@ -82,7 +82,7 @@ def _suffer(world: World, schedule: Schedule, bounds: Bounds, verdict: Verdict) 
     verdict.problems += late_restarts(world.ask("events")["events"], bounds.restart_s)
     verdict.problems += deeds.problems
     for client in clients:
-        verdict.problems += client.problems()
+        verdict.problems += client.problems(is_up=client.service not in world.stopped)
         verdict.clients += client.tried
     verdict.problems += reader.problems()
     verdict.longest_gap_s = max(reader.gaps_s, default=0.0)

@@ -76,7 +76,7 @@ class Client(Watcher):
     def __init__(self, name: str, port: Callable[[], int], period_s: float = 0.005) -> None:
         """`port` is asked each time, as a new stack may have another one."""
         super().__init__(f"client of {name}", period_s)
-        self._name, self._port = name, port
+        self.service, self._port = name, port
         self.tried = self.answered = self.cut = self.waited = self.refused = 0
 
     def look(self) -> None:
@@ -94,10 +94,14 @@ class Client(Watcher):
         except OSError:
             self.cut += 1  # it was being served when the child was killed
 
-    def problems(self) -> list[str]:
-        """Nobody was refused, and it was not for want of asking."""
-        found = [f"{self._name}: {self.refused} of {self.tried} clients refused"] if self.refused else []
-        return found if self.answered else [*found, f"{self._name}: no client was ever answered"]
+    def problems(self, *, is_up: bool) -> list[str]:
+        """Nobody was refused, and it was not for want of asking: with `is_up`, a last client is answered."""
+        found = [f"{self.service}: {self.refused} of {self.tried} clients refused"] if self.refused else []
+        if is_up and not self.answered:
+            self.look()
+        return (
+            found if self.answered or not is_up else [*found, f"{self.service}: no client was ever answered"]
+        )
 
 
 class StatusReader(Watcher):
