@@ -216,7 +216,7 @@ def test_a_refused_client_is_counted_unless_all_was_killed() -> None:
         bound.bind(("127.0.0.1", 0))
         client = Client("web", lambda: int(bound.getsockname()[1]))
         client.look()
-        assert client.problems()[0] == "web: 1 of 1 clients refused"
+        assert client.problems(is_up=True)[0] == "web: 1 of 1 clients refused"
         client.excused.set()
         client.look()
         assert client.refused == 1
