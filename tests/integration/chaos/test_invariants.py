@@ -216,10 +216,11 @@ def test_a_refused_client_is_counted_unless_all_was_killed() -> None:
         bound.bind(("127.0.0.1", 0))
         client = Client("web", lambda: int(bound.getsockname()[1]))
         client.look()
-        assert client.problems(is_up=True)[0] == "web: 1 of 1 clients refused"
+        assert client.problems(is_up=False) == ["web: 1 of 1 clients refused"]
         client.excused.set()
         client.look()
         assert client.refused == 1
+        assert client.problems(is_up=True)[1] == "web: no client was ever answered"
 
 
 def test_a_failure_of_a_watcher_is_not_swallowed() -> None:
