@@ -119,13 +119,35 @@ def group(
     A first try: `lucid-launch up`, then `lucid-launch selftest`.
     """
     output = Output(color, quiet, verbose, os.environ, ascii_only)
-    ctx.obj = Invocation(file=file, directory=directory or Path.cwd(), output=output, environ=os.environ)
+    ctx.obj = Invocation(file=file, directory=directory or _here(), output=output, environ=os.environ)
+
+
+def _here() -> Path:
+    """The folder of the call; where it was, if it is gone: the file may stand above it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path("/", os.environ.get("PWD", ""))
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where the caller has closed stdin, stdout or stderr, or the next file would take its
+    place.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns its exit code (launcher.md section 3) and never raises a
     LauncherError.
     """
+    _open_standard_streams()
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         outcome = group.main(args=args, prog_name=PROGRAM, standalone_mode=False)

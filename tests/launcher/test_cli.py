@@ -116,6 +116,45 @@ def test_nothing_running_exits_3_with_the_start_command(stack: Path) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_do_no_harm(stack: Path, closed: str) -> None:
+    """As under a daemon: the exit code is the same, and what can still be said is said."""
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            f'exec "$@" {closed}',
+            "sh",
+            sys.executable,
+            "-m",
+            "launcher",
+            "-C",
+            str(stack),
+            "status",
+        ],
+        env=environment(stack),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    assert ("E_NOT_RUNNING" in done.stderr) is ("2>" not in closed)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_gone_is_looked_up_from_where_it_was(stack: Path) -> None:
+    """The file above it counts; a shell that stands in it has its name."""
+    (stack / "gone").mkdir()
+    script = 'cd "$1/gone" && rmdir "$1/gone" && shift && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", str(stack), sys.executable, "-P", "-m", "launcher", "status"],
+        env=environment(stack),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    assert str(stack / "config.yaml") in done.stderr
+
+
 @pytest.mark.parametrize("argv", [["status"], ["status", "--json"], ["logs"]], ids=" ".join)
 def test_light_verbs_stay_light(stack: Path, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     """`status` and `logs` answer without importing any library that costs time."""
