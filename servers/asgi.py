@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
@@ -139,9 +140,13 @@ class Doors:
             has_started = True
             await send(message)
 
+        # In an application Starlette raises what it would answer in plain text: a method that is not there.
+        inside = {**scope, "app": self}
         try:
             _require_length(headers.get("content-length"), limit)
-            await run_until_gone(self._router, scope, _bounded(receive, limit), noting)
+            await run_until_gone(self._router, inside, _bounded(receive, limit), noting)
+        except HTTPException as raised:
+            await _method_refusal(raised, scope)(scope, receive, send)
         except Exception as raised:
             error = raised if isinstance(raised, RequestError) else unforeseen(scope["path"])
             if not has_started:
@@ -256,6 +261,12 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         return message
 
     return bounded
+
+
+def _method_refusal(raised: HTTPException, scope: Scope) -> Response:
+    allowed = (raised.headers or {}).get("Allow", "")
+    text = f"{scope['path']} does not take {scope['method']}; it takes {allowed or 'other methods'}."
+    return refusal(raised.status_code, "method_not_allowed", text, scope["path"], raised.headers)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -67,6 +67,16 @@ async def test_unknown_paths_are_404_as_json(serve: Serve) -> None:
     assert openai.json()["error"]["code"] == "not_found"
 
 
+async def test_another_method_is_405_as_json(serve: Serve) -> None:
+    """With the methods that the path takes, as every other refusal in words."""
+    running = await serve()
+    async with httpx.AsyncClient(base_url=running.http) as client:
+        reply = await client.post("/healthz")
+    assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed")
+    assert set(reply.headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert "POST" in reply.json()["error"]
+
+
 async def test_the_test_page_is_for_browsers(serve: Serve) -> None:
     """A browser gets the page under the same policy as the console; a program is told what it is."""
     running = await serve()
