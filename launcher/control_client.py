@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LauncherError, NotRunning, SupervisorFailed, from_document
+from launcher.import_path import own_environ
 from launcher.runtime_dir import runtime_dir
 
 if TYPE_CHECKING:
@@ -260,7 +261,7 @@ def _spawn_detached(argv: list[str], log_fd: int, report_fd: int) -> int:
         (os.POSIX_SPAWN_DUP2, log_fd, 1),
         (os.POSIX_SPAWN_DUP2, log_fd, 2),
     ]
-    return os.posix_spawn(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+    return os.posix_spawn(argv[0], argv, own_environ(os.environ), file_actions=actions, setsid=True)
 
 
 def _read_line(fd: int, timeout_s: float) -> bytes | None:

@@ -32,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     _close_all_but(ours)
     for fd in ours:
         os.set_inheritable(fd, False)
+    if sys.flags.safe_path:
+        # Modules are not searched here, so that the folder of the call may go while the stack runs.
+        os.chdir("/")
     return Guardian(arguments, report_fd, kept).run()
 
 

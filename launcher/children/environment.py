@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launcher.import_path import SAFE_PATH, is_ours_alone
 from launcher.placement import Assignment
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def build_environment(service: Service, facts: ChildFacts, inherited: Mapping[st
     environ = {name: value for name, value in inherited.items() if not _NEVER_INHERITED.fullmatch(name)}
     # A pipe makes Python hold its output back until 8 KiB are together; the log would lag behind.
     environ.setdefault("PYTHONUNBUFFERED", "1")
+    if service.server is None and is_ours_alone(inherited):
+        environ.pop(SAFE_PATH)
     if service.server is not None:
         # Threads that spin while they wait take the cores from the other server's.
         environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

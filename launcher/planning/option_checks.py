@@ -16,6 +16,7 @@ from typing import Any
 from launcher.config import Config, locate_problem
 from launcher.configuration.models import Service
 from launcher.errors import ActionFailed, ConfigProblem, ModelNotFound
+from launcher.import_path import SAFE_PATH
 
 __all__ = ["OptionFindings", "check_options"]
 
@@ -61,7 +62,7 @@ def _start(service: Service, environ: Mapping[str, str]) -> subprocess.Popen[str
         encoding="utf-8",
         errors="replace",
         cwd=service.cwd if service.cwd.is_dir() else None,
-        env={**environ, **service.env, "PYTHONPATH": _import_path(environ)},
+        env={**environ, **service.env, "PYTHONPATH": _import_path(environ), SAFE_PATH: "1"},
     )
 
 

@@ -147,3 +147,12 @@ def test_the_real_model_serves_behind_up(tmp_path: object) -> None:
         assert "cat" in found["memories"][0]["text"]
     finally:
         stack.close()
+
+
+def test_modules_of_the_project_are_not_taken_for_ours(stack: Stack) -> None:
+    """A package `servers` beside config.yaml stays the project's own."""
+    (stack.root / "servers").mkdir()
+    (stack.root / "servers" / "__init__.py").write_text("raise SystemExit('this is another package')\n")
+    stack.run("up", "-d", "--wait", "--timeout", "60s", "inference")
+    assert stack.child("inference")["state"] == "ready"
+    stack.run("down")

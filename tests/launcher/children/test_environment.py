@@ -74,6 +74,16 @@ def test_the_supervisors_own_contract_is_not_inherited() -> None:
     assert environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_only_our_own_programs_search_no_modules_in_their_folder() -> None:
+    """A command's `python -m` finds its package; what the user has set is handed on."""
+    facts = ChildFacts("a", 1, None, (), "/run/n1", "", "cpu", {})
+    built_in = Service.model_validate({"name": "m", "server": "memory"})
+    ours = {"PYTHONSAFEPATH": "1", "LUCID_SAFE_PATH": "1"}
+    assert "PYTHONSAFEPATH" not in build_environment(service(), facts, ours)
+    assert build_environment(built_in, facts, ours)["PYTHONSAFEPATH"] == "1"
+    assert build_environment(service(), facts, {"PYTHONSAFEPATH": "1"})["PYTHONSAFEPATH"] == "1"
+
+
 def test_missing_env_file_is_an_error(tmp_path: Path) -> None:
     """A file that is gone fails the spawn instead of starting without it."""
     with pytest.raises(FileNotFoundError):
