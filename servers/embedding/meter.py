@@ -76,7 +76,7 @@ class Meter:
 
     def count_batch(self, batch: FinishedBatch) -> None:
         """Take one finished batch into account; before its vectors are handed out."""
-        tokens = sum(text.length for text in batch.texts)
+        tokens = batch.tokens
         embedded = len(batch.texts) - len(batch.failures)
         self.batches += 1
         self.texts += embedded
@@ -128,7 +128,7 @@ class Meter:
             "count": self.batches,
             "mean_texts": round(self.texts / self.batches, 3) if self.batches else None,
             "last_texts": len(last.texts) if last else None,
-            "last_tokens": sum(text.length for text in last.texts) if last else None,
+            "last_tokens": last.tokens if last else None,
             "fill": round(_fill(last), 4) if last else None,
             "padding": round(self.padding / (self.tokens + self.padding), 4) if self.tokens else None,
             "tokens_per_s": round(last.tokens_per_s) if last and last.tokens_per_s else None,

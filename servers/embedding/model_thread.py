@@ -14,6 +14,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from servers.embedding.batching import Backlog, padded_tokens
+from servers.embedding.crowd import Crowd
 from servers.embedding.engine import Engine, EngineBroken, OnPhase, Vectors
 from servers.embedding.isolation import Computed, forward_isolated
 from servers.embedding.pace import Pace
@@ -41,7 +42,8 @@ class LoadAbandoned(Exception):
 class FinishedBatch:
     """What one batch came to; instants are `loop.time()`. `raw` and `unit` hold a row for each of `texts`.
 
-    `expired` counts texts whose deadline had passed when the batch began.
+    `tokens` counts what was read, `padded_tokens` what was computed, `expired` texts whose deadline had
+    passed when the batch began.
     """
 
     texts: Sequence[QueuedText]
@@ -52,6 +54,7 @@ class FinishedBatch:
     expired: int
     started_at: float
     finished_at: float
+    tokens: int
     padded_tokens: int
     budget_tokens: int
     tokens_per_s: float | None
@@ -89,6 +92,7 @@ class ModelThread:
         self._max_batch_tokens = max_batch_tokens
         self._ceiling = float(max_batch_tokens)
         self._pace = Pace()
+        self._crowd = Crowd()
         self._backlog: Backlog[QueuedText] = Backlog()
         self._changed = threading.Condition()
         self._is_closing = False
@@ -105,6 +109,7 @@ class ModelThread:
         with self._changed:
             if not self._is_closing:
                 self._backlog.put(texts)
+                self._crowd.note_asked(len(texts), self._loop.time())
                 self._changed.notify()
 
     def close(self) -> None:
@@ -173,13 +178,14 @@ class ModelThread:
         """
         with self._changed:
             while True:
-                batch = self._form_batch(running.free_streams)
+                wait_s = self._crowd.wait_s(len(self._backlog), self._loop.time())
+                batch = [] if wait_s else self._form_batch(running.free_streams)
                 ended = running.ended()
                 if batch or ended is not None:
                     return batch, ended
                 if self._is_closing and running.since is None:
                     return None
-                self._changed.wait()
+                self._changed.wait(wait_s or None)
 
     def _form_batch(self, free_streams: int) -> list[QueuedText]:
         while free_streams and not self._is_closing:
@@ -202,7 +208,8 @@ class ModelThread:
             _prove_alive(engine, computed)
         unit = normalise(computed.vectors)
         finished_at = self._loop.time()
-        self._learn(batch, computed, finished_at)
+        tokens = sum(text.length for text in batch.texts)
+        self._learn(batch, computed, tokens, finished_at)
         return FinishedBatch(
             texts=batch.texts,
             raw=computed.vectors,
@@ -212,6 +219,7 @@ class ModelThread:
             expired=sum(text.request.is_expired(batch.started_at) for text in batch.texts),
             started_at=batch.started_at,
             finished_at=finished_at,
+            tokens=tokens,
             padded_tokens=padded_tokens(batch.texts),
             budget_tokens=batch.budget_tokens,
             tokens_per_s=self._tokens_per_s(running.streams),
@@ -221,17 +229,19 @@ class ModelThread:
         of_one = self._pace.tokens_per_s
         return None if of_one is None else of_one * streams
 
-    def _learn(self, batch: RunningBatch, computed: Computed, finished_at: float) -> None:
+    def _learn(self, batch: RunningBatch, computed: Computed, tokens: int, finished_at: float) -> None:
         seconds = finished_at - batch.started_at
         if not batch.texts[0].bulk:
             self._pace.note_interactive(seconds, finished_at)
+            with self._changed:
+                self._crowd.note_answered(len(batch.texts), seconds, finished_at)
         if computed.ran_out_of_memory:
             self._ceiling = max(_LOWEST_CEILING, padded_tokens(batch.texts) / 2)
             logger.warning("the device ran out of memory; batches now have %d tokens", self._ceiling)
             return
         self._ceiling = min(float(self._max_batch_tokens), self._ceiling * _CEILING_GROWTH)
         if not computed.bisections:
-            self._pace.update(sum(text.length for text in batch.texts), seconds * batch.streams)
+            self._pace.update(tokens, seconds * batch.streams)
 
     def _tell_phase(self, phase: str, progress: float | None) -> None:
         if self._is_closing:

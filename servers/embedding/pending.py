@@ -97,32 +97,20 @@ class SharedText:
         return True
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class QueuedText:
     """One text of one request in the queue. A shared text has an entry of each request that waits for it.
 
     So whoever's turn comes first has it computed, and neither a slow lane nor a departure of one holds the
-    others up.
+    others up. `length` is the true length in tokens, `bulk` the lane, `client` whose text it is: read several
+    times for every text while batches are formed, so they are kept, not looked up.
     """
 
-    tokens: Tokens
-    request: PendingRequest
-    shared: SharedText
+    __slots__ = ("bulk", "client", "length", "request", "shared", "tokens")
 
-    @property
-    def length(self) -> int:
-        """The true length in tokens."""
-        return len(self.tokens)
-
-    @property
-    def bulk(self) -> bool:
-        """Whether it waits in the bulk lane."""
-        return self.request.bulk
-
-    @property
-    def client(self) -> Hashable:
-        """Whose text it is."""
-        return self.request.client
+    def __init__(self, tokens: Tokens, request: PendingRequest, shared: SharedText) -> None:
+        """Stand for the text of `request` that `tokens` were read from."""
+        self.tokens, self.request, self.shared = tokens, request, shared
+        self.length, self.bulk, self.client = len(tokens), request.bulk, request.client
 
     def is_wanted(self, now: float) -> bool:
         """Tell whether somebody still waits, in time, for what nobody has begun to compute."""
