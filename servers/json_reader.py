@@ -38,8 +38,11 @@ def read_json(frame: str | bytes) -> tuple[Any, InvalidJson | None]:
     beyond MAX_DEPTH, and half surrogate pairs, which no reply could carry back.
     """
     try:
-        text = frame.decode("utf-8") if isinstance(frame, bytes) else frame
-        text.encode("utf-8")
+        if isinstance(frame, bytes):
+            text = frame.decode("utf-8")
+        else:
+            text = frame
+            text.encode("utf-8")
     except UnicodeError:
         return None, InvalidJson("the frame is not UTF-8")
     try:

@@ -216,7 +216,7 @@ class Aborting(WebSocketsSansIOProtocol):
             return
         for piece, text in self._cutter.cut(data):
             if text is not None and self._is_open():
-                self.curr_msg_data_type, self.frames = "text", [text]
+                self.frames = [text]
                 self.send_receive_event_to_app()
             else:
                 super().data_received(piece)
@@ -264,6 +264,8 @@ class Aborting(WebSocketsSansIOProtocol):
     def send_receive_event_to_app(self) -> None:
         # Upstream stops reading after every message until it is taken, which costs two system calls each.
         # The session takes messages as they come, so a few may wait.
+        # It gets bytes and decodes them: upstream closes the connection for a text that is not UTF-8.
+        self.curr_msg_data_type = "bytes"
         was_paused, self.read_paused = self.read_paused, True
         super().send_receive_event_to_app()
         self.read_paused = was_paused

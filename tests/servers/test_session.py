@@ -127,6 +127,18 @@ async def test_binary_frames_of_json_are_requests(serve: Serve) -> None:
     assert reply["text"] == "é"
 
 
+async def test_a_text_that_is_not_utf8_is_answered_like_any_unreadable_frame(serve: Serve) -> None:
+    """In one frame or in several; the connection goes on."""
+    running = await serve()
+    async with connect(running.ws) as socket:
+        await socket.send(b'{"type":"\xff"}', text=True)
+        await socket.send([b'{"type":"ech', b'o","text":"\xc3"}'], text=True)
+        refused = [json.loads(await socket.recv()) for _ in range(2)]
+        (reply,) = await exchange(socket, {"type": "echo", "text": "é"})
+    assert [reply["code"] for reply in refused] == ["invalid_json", "invalid_json"]
+    assert reply["text"] == "é"
+
+
 async def test_replies_leave_in_request_order_though_work_is_concurrent(serve: Serve) -> None:
     """A later request runs while the first still waits for it, and is answered after it."""
     running = await serve()
