@@ -96,5 +96,9 @@ class RowColumns:
 
     def _allocate(self, capacity: int) -> dict[str, Values]:
         # Not zeros: pages that no row has been written to take no memory yet.
-        arrays: dict[str, Values] = {name: np.empty(capacity, dtype=kind) for name, kind in _KINDS.items()}
-        return {name: self._placed(array) for name, array in arrays.items()}
+        if self._device.type == "cpu":
+            return {name: np.empty(capacity, dtype=kind) for name, kind in _KINDS.items()}
+        types = {name: self._torch.from_numpy(np.empty(0, dtype=kind)).dtype for name, kind in _KINDS.items()}
+        return {
+            name: self._torch.empty(capacity, dtype=kind, device=self._device) for name, kind in types.items()
+        }
