@@ -106,9 +106,9 @@ class Commands:
 
     async def _restart(self, data: Mapping[str, Any]) -> Payload:
         names = _services(data) or list(self._stack.services)
-        self._stack.check_known(names)
         new = [name for name in names if name not in self._stack.services]
         if new:
+            # They come first, so that one that the file does not have either leaves all as they are.
             await self._reconciler.up(new)
         here = [name for name in names if name not in new]
         if here:

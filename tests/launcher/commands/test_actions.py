@@ -73,13 +73,24 @@ def test_an_action_is_sent_and_accepted(control: ControlDouble, run: Run, verb: 
     assert done.out == ""
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_an_unknown_service_is_not_sent(control: ControlDouble, run: Run, verb: str) -> None:
+def test_an_unknown_service_is_not_stopped(control: ControlDouble, run: Run) -> None:
     """A misspelt name exits 4 with a suggestion, and nothing is sent."""
-    done = run(verb, "memroy")
+    done = run("stop", "memroy")
     assert done.code == 4
     assert "did you mean 'memory'?" in done.err
-    assert verb not in [kind for kind, _ in control.commands]
+    assert "stop" not in [kind for kind, _ in control.commands]
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_a_service_that_the_file_has_only_got_since(
+    control: ControlDouble, run: Run, after_subscribing: Callable[..., None], verb: str
+) -> None:
+    """The supervisor reads the file again and decides; `--wait` waits for what it then starts."""
+    begun = {**all_ready()["services"], "new": service(child("new", "starting"))}
+    ready = {**all_ready()["services"], "new": service(child("new"))}
+    after_subscribing(status(**begun), status(**ready))
+    assert run(verb, "new", "--wait").code == 0
+    assert control.wait_for_command(verb) == {"services": ["new"]}
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart", "events", "wait"])

@@ -29,7 +29,9 @@ class Asked:
     async def up(
         self, names: Sequence[str], *, strict_ports: bool = False, restart: Sequence[str] = ()
     ) -> tuple[list[Action], list[str]]:
-        """Note it."""
+        """Note it; the file has no `nope`."""
+        if "nope" in names:
+            raise NoSuchService("nope", ["a", "b", "new"])
         self.calls.append(("up", list(names), strict_ports, list(restart)))
         return [Action("a", "start", "is not running")], ["a note"]
 
@@ -110,11 +112,11 @@ async def test_stop_means_all_unless_it_names_some(scene: Scene) -> None:
 
 
 async def test_restart_is_asked_of_the_reconciler(scene: Scene) -> None:
-    """As the file may have changed since; only of services that are there."""
+    """As the file may have changed since; one that stands nowhere restarts nobody."""
     await scene.answer("restart", services=["a"])
     await scene.answer("restart")
     with pytest.raises(NoSuchService):
-        await scene.answer("restart", services=["nope"])
+        await scene.answer("restart", services=["a", "nope"])
     assert scene.asked.calls == [("up", ["a"], False, ["a"]), ("up", ["a", "b"], False, ["a", "b"])]
 
 
