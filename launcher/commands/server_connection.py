@@ -86,18 +86,12 @@ def door_of(invocation: Invocation, document: Mapping[str, Any], wanted: str) ->
     for a token that cannot be read.
     """
     service, url, asked = _find(document["services"], wanted)
-    shown = document["services"][service]
-    if asked and all(child["state"] in NOT_RUNNING for child in asked):
-        # Its socket may be held by the launcher: a connection would wait for a server that may never come.
-        reasons = "; ".join(dict.fromkeys(headline(child) for child in asked))
-        raise ActionFailed(
-            f"{wanted} does not run: {reasons}", hint=f"start it with  lucid-launch start {service}"
-        )
+    _check_runs(service, wanted, asked)
     if not url:
         raise ActionFailed(
             f"{service} has no address", hint="it is a command without a port; nothing can be sent to it"
         )
-    if not shown.get("has_token"):
+    if not document["services"][service].get("has_token"):
         return Door(url)
     from launcher.config import load_config
     from launcher.tokens import read_token
@@ -109,6 +103,15 @@ def door_of(invocation: Invocation, document: Mapping[str, Any], wanted: str) ->
         raise ActionFailed(f"{service} is no longer in the file that says where its token is") from None
     except (OSError, UnicodeError) as error:
         raise ActionFailed(f"the token of {service} cannot be read: {error}") from error
+
+
+def _check_runs(service: str, wanted: str, asked: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ActionFailed when none of the children behind `wanted` runs."""
+    if asked and all(child["state"] in NOT_RUNNING for child in asked):
+        # Its socket may be held by the launcher: a connection would wait for a server that may never come.
+        reasons = "; ".join(dict.fromkeys(headline(child) for child in asked))
+        hint = f"start it with  lucid-launch start {service}"
+        raise ActionFailed(f"{wanted} does not run: {reasons}", hint=hint)
 
 
 def _find(services: Mapping[str, Any], wanted: str) -> tuple[str, str | None, Sequence[Mapping[str, Any]]]:
@@ -132,12 +135,17 @@ def open_server(
     Raises TimedOut when there is none after `timeout_s` seconds, ActionFailed with the reason that the server
     itself gives, when there is one.
     """
-    url = door.url
     began = time.perf_counter()
+    with _connect(door, origin, timeout_s) as connection:
+        yield ServerConnection(connection, door.url, (time.perf_counter() - began) * 1000)
+
+
+def _connect(door: Door, origin: str | None, timeout_s: float) -> ClientConnection:
+    """The open WebSocket; what went wrong as `open_server` raises it."""
     try:
         # No proxy: the servers are on this machine, whatever the environment says about the world.
-        connection = connect(
-            url,
+        return connect(
+            door.url,
             additional_headers={} if door.token is None else {"Authorization": f"Bearer {door.token}"},
             origin=origin,  # type: ignore[arg-type] # a NewType over str
             proxy=None,
@@ -149,13 +157,10 @@ def open_server(
         body = (refused.response.body or b"").decode(errors="replace").strip()
         raise ActionFailed(f"refused with HTTP {refused.response.status_code}: {body[:200]}") from refused
     except TimeoutError:
-        raise TimedOut(
-            f"{url} did not answer the handshake within {timeout_s:g} s", hint=SEE_STATUS
-        ) from None
+        text = f"{door.url} did not answer the handshake within {timeout_s:g} s"
+        raise TimedOut(text, hint=SEE_STATUS) from None
     except (OSError, WebSocketException) as error:
-        raise ActionFailed(f"cannot connect to {url}: {error}{readiness_text(url)}") from error
-    with connection:
-        yield ServerConnection(connection, url, (time.perf_counter() - began) * 1000)
+        raise ActionFailed(f"cannot connect to {door.url}: {error}{readiness_text(door.url)}") from error
 
 
 def readiness_text(url: str) -> str:

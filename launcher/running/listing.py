@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.configuration.needs import child_names
-from launcher.snapshot import ChildDocument, ServiceDocument, shape_service
+from launcher.snapshot import ChildDocument, HealthDocument, ServiceDocument, shape_service
 from launcher.tokens import needs_token
 
 if TYPE_CHECKING:
@@ -20,6 +20,17 @@ __all__ = ["Listed", "list_service", "view_listed"]
 
 Listed = dict[str, Any]
 """What is remembered of a service of the file, as JSON; made by `list_service`."""
+
+_NEVER_ASKED: HealthDocument = {
+    "probe": None,
+    "address": None,
+    "ok": None,
+    "age_s": None,
+    "latency_ms": None,
+    "failures": 0,
+    "stats": None,
+    "detail": None,
+}
 
 
 def list_service(service: Service) -> Listed:
@@ -71,16 +82,7 @@ def _view_child(name: str, reason: str, logs: Path) -> ChildDocument:
         "cpu_percent": None,
         "rss_bytes": None,
         "vram_bytes": None,
-        "health": {
-            "probe": None,
-            "address": None,
-            "ok": None,
-            "age_s": None,
-            "latency_ms": None,
-            "failures": 0,
-            "stats": None,
-            "detail": None,
-        },
+        "health": {**_NEVER_ASKED},
         "log": str(logs / f"{name}.log"),
         "log_lines_dropped": 0,
     }
