@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LauncherError, NotRunning, SupervisorFailed, from_document
 from launcher.import_path import own_environ
-from launcher.runtime_dir import runtime_dir
+from launcher.runtime_dir import read_owner_pid, runtime_dir, runtime_paths
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -41,7 +41,8 @@ def control_path(config_path: Path) -> Path:
 def fetch_status(config_path: Path, timeout_s: float = ANSWER_TIMEOUT_S) -> Document:
     """The status document (launcher.md section 4) of the running stack.
 
-    Raises NotRunning when nothing listens, SupervisorFailed when what listens gives no usable answer in time.
+    Raises NotRunning when nobody listens who owns the stack, SupervisorFailed when what listens gives no
+    usable answer in time.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
@@ -53,6 +54,9 @@ def fetch_status(config_path: Path, timeout_s: float = ANSWER_TIMEOUT_S) -> Docu
             connection.sendall(b"GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             head, _, body = _read_until_closed(connection).partition(b"\r\n\r\n")
         except OSError as error:
+            if read_owner_pid(runtime_paths(config_path)) is None:
+                # Whoever listens there owns nothing: the lock is the truth.
+                raise NotRunning(str(config_path)) from None
             raise SupervisorFailed(
                 f"the supervisor did not answer within {timeout_s:g} s ({error})"
             ) from error

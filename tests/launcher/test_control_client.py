@@ -16,7 +16,7 @@ import pytest
 from launcher import control_client
 from launcher.control_client import connect, fetch_status, start_supervisor
 from launcher.errors import LauncherError, NotRunning, SupervisorFailed
-from launcher.runtime_dir import create_runtime_dir, runtime_dir
+from launcher.runtime_dir import OwnerLock, create_runtime_dir, runtime_dir
 from tests.launcher.control_double import ControlDouble, all_ready, two_services
 
 
@@ -53,12 +53,16 @@ def test_a_socket_file_without_a_listener_is_not_running(config: Path) -> None:
 
 
 def test_a_silent_supervisor_is_reported_in_time(config: Path) -> None:
-    """One that accepts and never answers costs no more than the limit."""
-    path = create_runtime_dir(config).control_socket
+    """One that accepts and never answers costs no more than the limit; without the lock it is none at all."""
+    paths = create_runtime_dir(config)
+    lock = OwnerLock(paths, config)
     with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(path))
+        silent.bind(str(paths.control_socket))
         silent.listen()
         with pytest.raises(SupervisorFailed, match="did not answer"):
+            fetch_status(config, timeout_s=0.05)
+        lock.release()
+        with pytest.raises(NotRunning):
             fetch_status(config, timeout_s=0.05)
 
 
