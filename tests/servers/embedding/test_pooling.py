@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from servers.embedding.engine import Tokens
-from servers.embedding.parts import WIDTH_STEP
+from servers.embedding.parts import NARROW_TOKENS, WIDE_STEP, WIDTH_STEP
 from servers.embedding.pooling import PoolingMode, pad, pool
 
 HIDDEN = np.array([[[1, 5], [3, 1], [99, 99]], [[2, 2], [4, 4], [6, 0]]], dtype=np.float32)
@@ -23,8 +23,9 @@ def test_ids_stand_at_the_left_and_the_mask_counts_them(lengths: list[int]) -> N
     """Each row holds its own ids and then padding, up to a common width that is a multiple of the step."""
     ids, mask = pad([tokens(length) for length in lengths], pad_id=7)
     assert ids.shape == mask.shape
-    assert ids.shape[1] % WIDTH_STEP == 0
-    assert 0 <= ids.shape[1] - max(lengths) < WIDTH_STEP
+    step = WIDTH_STEP if max(lengths) <= NARROW_TOKENS else WIDE_STEP
+    assert ids.shape[1] % step == 0
+    assert 0 <= ids.shape[1] - max(lengths) < step
     assert mask.sum(axis=1).tolist() == lengths
     for row, length in enumerate(lengths):
         assert ids[row, :length].tolist() == list(range(1, length + 1))
