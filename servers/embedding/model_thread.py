@@ -14,7 +14,6 @@ from functools import partial
 from typing import Final, Protocol
 
 from servers.embedding.batching import Backlog, padded_tokens
-from servers.embedding.crowd import Crowd
 from servers.embedding.engine import Engine, EngineBroken, OnPhase, Vectors
 from servers.embedding.isolation import Computed, forward_isolated
 from servers.embedding.pace import Pace
@@ -92,7 +91,6 @@ class ModelThread:
         self._max_batch_tokens = max_batch_tokens
         self._ceiling = float(max_batch_tokens)
         self._pace = Pace()
-        self._crowd = Crowd()
         self._backlog: Backlog[QueuedText] = Backlog()
         self._changed = threading.Condition()
         self._is_closing = False
@@ -109,7 +107,6 @@ class ModelThread:
         with self._changed:
             if not self._is_closing:
                 self._backlog.put(texts)
-                self._crowd.note_asked(len(texts), self._loop.time())
                 self._changed.notify()
 
     def close(self) -> None:
@@ -178,14 +175,13 @@ class ModelThread:
         """
         with self._changed:
             while True:
-                wait_s = self._crowd.wait_s(len(self._backlog), self._loop.time())
-                batch = [] if wait_s else self._form_batch(running.free_streams)
+                batch = self._form_batch(running.free_streams)
                 ended = running.ended()
                 if batch or ended is not None:
                     return batch, ended
                 if self._is_closing and running.since is None:
                     return None
-                self._changed.wait(wait_s or None)
+                self._changed.wait()
 
     def _form_batch(self, free_streams: int) -> list[QueuedText]:
         while free_streams and not self._is_closing:
@@ -233,8 +229,6 @@ class ModelThread:
         seconds = finished_at - batch.started_at
         if not batch.texts[0].bulk:
             self._pace.note_interactive(seconds, finished_at)
-            with self._changed:
-                self._crowd.note_answered(len(batch.texts), seconds, finished_at)
         if computed.ran_out_of_memory:
             self._ceiling = max(_LOWEST_CEILING, padded_tokens(batch.texts) / 2)
             logger.warning("the device ran out of memory; batches now have %d tokens", self._ceiling)
