@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 J = TypeVar("J")
 R = TypeVar("R")
 
-GROUP_ROWS = 128
+GROUP_ROWS = 256
 """Most rows that share a sync: enough to make its cost vanish, few enough not to wait long for each other."""
 
 RETRY_S = 0.25
