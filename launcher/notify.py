@@ -68,18 +68,22 @@ class NotifySocket:
         address: Path,
         on_notification: Callable[[Notification], None],
         before_reading: Callable[[], None] = lambda: None,
+        remember: Callable[[], None] = lambda: None,
         held: socket.socket | None = None,
     ) -> None:
         """Bind `address`, replacing what a dead supervisor left there, or go on with `held`, which is bound.
 
         An address that begins with `@` is an abstract one (unix(7)): it can be reached by other users too.
-        `before_reading` may tell of new senders. Raises OSError when it cannot be bound.
+        `before_reading` may tell of new senders. `remember` is called when a child has said that it is ready,
+        before its datagram is taken: nobody says that twice, and whoever has the socket next hears it again
+        otherwise. Raises OSError when it cannot be bound.
         """
         self.address = str(address)
         self.session: int | None = None
         """The session whose processes are believed: the child's pid; None believes nobody."""
         self._on_notification = on_notification
         self._before_reading = before_reading
+        self._remember = remember
         self._path = address
         self._socket = self._bind() if held is None else held
         self._loop = asyncio.get_running_loop()
@@ -111,13 +115,19 @@ class NotifySocket:
         for _ in range(_MOST_PER_WAKEUP):
             try:
                 datagram, ancillary, _, _ = self._socket.recvmsg(
-                    _LONGEST_DATAGRAM, socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(64)
+                    _LONGEST_DATAGRAM,
+                    socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(64),
+                    socket.MSG_PEEK,
                 )
             except BlockingIOError:
                 return
             sender = _take_sender(ancillary)
             if sender is not None and self._is_believed(sender):
-                self._on_notification(parse_notification(datagram))
+                said = parse_notification(datagram)
+                self._on_notification(said)
+                if said.is_ready:
+                    self._remember()
+            self._socket.recv(1)  # the rest of it, and descriptors that came along, go with it
 
     def _is_believed(self, sender: int) -> bool:
         if self.session is None:

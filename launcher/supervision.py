@@ -82,6 +82,7 @@ class Supervisor:
             post=self._stack.post,
             changed=self._publisher.changed,
             journal=self._changed,
+            remember=self._remember,
             peers=self._stack.urls,
             rank=self._stack.rank,
             oom=OomCounter.of_this_process(),
@@ -188,6 +189,9 @@ class Supervisor:
 
     def _changed(self) -> None:
         self._continuity.changed()
+
+    def _remember(self) -> None:
+        self._continuity.write()
 
     def _guardian_lost(self) -> None:
         if not self._is_up and self._inherited.journal.state is None:

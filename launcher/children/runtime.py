@@ -219,7 +219,11 @@ class ChildRuntime:
         """Listen for sd_notify datagrams, on the socket of the supervisor before where there is one."""
         # The guardian's word that a child exists must be heard before the first word of that child.
         before = self.around.parent.listen
-        self.notify = NotifySocket(self.notify_address, self.senses.notified, before, held)
+        self.notify = NotifySocket(
+            self.notify_address, self.senses.notified, before, self.around.remember, held
+        )
+        if held is None:
+            self.around.parent.keep(f"notify {self.name}", [self.notify.fileno()])
 
     def hold_spools(self, held: Sequence[int] = ()) -> None:
         """Let the guardian hold what is read of the child's output until it is in the log.

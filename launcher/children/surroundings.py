@@ -30,6 +30,9 @@ class Surroundings:
     post: Callable[[str, Event], None]
     changed: Callable[[], None]
     journal: Callable[[], None]
+    """Have it written down soon."""
+    remember: Callable[[], None]
+    """Write it down before anything else is done."""
     peers: Callable[[], Mapping[str, str]]
     rank: Callable[[str], int]
     oom: OomCounter

@@ -66,6 +66,28 @@ async def heard(tmp_path: Path) -> AsyncIterator[tuple[NotifySocket, asyncio.Que
     assert not (tmp_path / "n1").exists()
 
 
+async def test_ready_is_remembered_before_its_datagram_is_taken(tmp_path: Path) -> None:
+    """Whoever has the socket when its reader dies just then hears it again; later words come after it."""
+    heard: asyncio.Queue[Notification] = asyncio.Queue()
+    again: list[bytes] = []
+
+    def die() -> None:
+        again.append(opened_again.recv(100, socket.MSG_PEEK))
+
+    opened = NotifySocket(tmp_path / "n1", heard.put_nowait, remember=die)
+    opened_again = socket.socket(fileno=os.dup(opened.fileno()))
+    opened.session = os.getsid(0)
+    with opened_again, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        for word in (b"STATUS=nearly", b"READY=1", b"STATUS=at work"):
+            sender.sendto(word, opened.address)
+        said = [await heard.get() for _ in range(3)]
+        with pytest.raises(BlockingIOError):
+            opened_again.recv(100)
+    opened.close()
+    assert again == [b"READY=1"]
+    assert [each.status for each in said] == ["nearly", None, "at work"]
+
+
 async def test_only_the_childs_session_is_believed(
     heard: tuple[NotifySocket, asyncio.Queue[Notification]],
 ) -> None:

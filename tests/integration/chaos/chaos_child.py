@@ -18,6 +18,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 
 FLOOD_LINES = 5000
 CHATTER_LINES = 20
@@ -78,7 +79,8 @@ def leave_behind(copy_lock: int, *, is_daemon: bool) -> None:
 def notify(text: str) -> None:
     """Send one sd_notify datagram."""
     address = os.environ["NOTIFY_SOCKET"]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, suppress(ConnectionRefusedError):
+        # Refused: supervisor and guardian have just been killed, and so will this process be.
         sender.sendto(text.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 

@@ -58,6 +58,7 @@ async def surrounded(folder: Path, events: asyncio.Queue[Event]) -> AsyncIterato
             post=lambda name, event: events.put_nowait(event),
             changed=lambda: None,
             journal=lambda: None,
+            remember=lambda: None,
             peers=dict,
             rank=lambda service: 0,
             oom=OomCounter(None),

@@ -101,6 +101,7 @@ class Post:
             post=self.stack.post,
             changed=lambda: None,
             journal=lambda: None,
+            remember=lambda: None,
             peers=dict,
             rank=lambda service: 0,
             oom=OomCounter(None),
