@@ -6,10 +6,9 @@ score s of the pass comes with a bound e such that the true score lies in s - e 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,12 @@ import numpy.typing as npt
 from servers.memory.blocks import Block
 from servers.memory.codes import CHUNK_ROWS, TILE_ROWS, Coding
 from servers.memory.columns import View
-from servers.memory.combining import Combining
 from servers.memory.lone_threads import lone_threads
 from servers.memory.picking import Ask, Pass, Picked, Picker, Piece
+from servers.memory.shared_scan import SharedScan
+
+if TYPE_CHECKING:
+    import torch
 
 CHUNKS_PER_WANTED: Final = 4
 """With fewer chunks than this per wanted row, the best of each chunk would say too little."""
@@ -44,9 +46,8 @@ class Candidates:
 class FirstPass:
     """Finds the candidates with one coding, on several threads that share the blocks; `close` ends them.
 
-    The threads take the pieces of a pass one by one, so that one that is held up leaves its share to the
-    others. Whoever asks while a pass goes on shares the next one, which brings the codes from memory once for
-    all of them.
+    The threads take the pieces one by one, so that one that is held up leaves its share to the others.
+    Whoever asks while a pass goes on joins it: codes that are brought from memory then serve both.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class FirstPass:
         self._piece_rows = piece_rows
         self._threads = torch.get_num_threads() if device == "cpu" else 0
         self._executor = lone_threads(torch, self._threads) if self._threads else None
-        self._combining = Combining(self.candidates_of, self._executor) if self._executor else None
+        self._scan: SharedScan[Piece, list[Picked]] | None = None
+        if self._executor is not None:
+            self._scan = SharedScan(self._executor, self._threads)
 
     def close(self) -> None:
         """End the threads; nothing may be asked afterwards."""
@@ -66,30 +69,16 @@ class FirstPass:
 
     def candidates(self, view: View, ask: Ask) -> Candidates:
         """Return the candidates of every query, all rows of `view` considered; one at least must be shown."""
-        if self._combining is None:
-            return self.candidates_of([(view, ask)])[0]
-        return self._combining.ask((view, ask)).result()
+        one, pieces = self._prepared(view, ask), self._pieces(view)
+        if self._scan is not None:
+            return self._settled(one, self._scan.ask(pieces, lambda: Picker(self._torch, one)).result())
+        picker = Picker(self._torch, one)
+        for piece in pieces:
+            picker.add(piece)
+        return self._settled(one, [picker.finish()])
 
-    def candidates_of(self, asked: Sequence[tuple[View, Ask]]) -> list[Candidates]:
-        """Return those of several, the views being of the same memories at different times.
-
-        Scans in the calling thread and with whichever of the others find the time.
-        """
-        passes = [self._prepared(view, ask) for view, ask in asked]
-        pieces = deque(self._pieces(max((view for view, _ in asked), key=lambda view: view.rows)))
-        helpers = []
-        if self._executor is not None:
-            count = min(len(pieces), self._threads) - 1
-            helpers = [self._executor.submit(self._scan, passes, pieces) for _ in range(count)]
-        found = [self._scan(passes, pieces)]
-        # A helper that has not begun is not needed any more; waiting for it could be waiting for oneself.
-        found += [helper.result() for helper in helpers if not helper.cancel()]
-        return [
-            self._settled(one, [picked for part in found for picked in part[place]])
-            for place, one in enumerate(passes)
-        ]
-
-    def _settled(self, one: Pass, picked: Sequence[Picked]) -> Candidates:
+    def _settled(self, one: Pass, found: Sequence[Sequence[Picked]]) -> Candidates:
+        picked = [each for some in found for each in some]
         owners, rows, scores, errors = (
             self._torch.cat(some).cpu().numpy() for some in zip(*picked, strict=True)
         )
@@ -99,12 +88,20 @@ class FirstPass:
     def _prepared(self, view: View, ask: Ask) -> Pass:
         queries = self._coding.encode(ask.units)
         slack = self._coding.slack(queries, ask.relevance, ask.bias_scale) + ask.drift
-        parts = [block.codes.remainders for block in _blocks(view)]
-        remainders = (parts[0] if len(parts) == 1 else self._torch.cat(parts))[: -(-view.rows // CHUNK_ROWS)]
-        own = queries.errors[:, None]
-        errors = ((1 + remainders) * own + remainders) * (ask.relevance * ROUNDING) + slack
+        remainders = self._torch.cat([block.codes.remainders for block in _blocks(view)])
+        errors = self._errors(remainders[: -(-view.rows // CHUNK_ROWS)], queries.errors[:, None])
         by_chunk = view.rows >= CHUNK_ROWS * CHUNKS_PER_WANTED * ask.wanted
-        return Pass(view.rows, ask, queries, errors, by_chunk)
+        return Pass(ask, queries, errors.mul_(ask.relevance * ROUNDING).add_(slack), by_chunk)
+
+    def _errors(self, remainders: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """What the codes of rows and queries may be off together, (queries, chunks)."""
+        found: torch.Tensor
+        if self._scan is None:
+            found = (1 + remainders) * own + remainders
+        else:  # by numpy, as torch would wake its own threads in the one that asks
+            plain = remainders.numpy()
+            found = self._torch.from_numpy((1 + plain) * own.numpy() + plain)
+        return found
 
     def _pieces(self, view: View) -> list[Piece]:
         """All rows of the view, a tile at a time; a GPU takes a block at once."""
@@ -115,18 +112,6 @@ class FirstPass:
             for block in _blocks(view)
             for first in range(0, min(size, view.rows - block.start), step)
         ]
-
-    def _scan(self, passes: Sequence[Pass], pieces: deque[Piece]) -> list[list[Picked]]:
-        """Take pieces until none is left; returns what was picked for each pass."""
-        pickers = [Picker(self._torch, one) for one in passes]
-        while pieces:
-            try:
-                piece = pieces.popleft()
-            except IndexError:  # another thread took the last one in between
-                break
-            for picker in pickers:
-                picker.add(piece)
-        return [picker.finish() for picker in pickers]
 
 
 def _blocks(view: View) -> tuple[Block, ...]:

@@ -58,12 +58,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What is asked of the first `rows` rows, the queries' codes, the error of every query and chunk.
+    """What is asked, the queries' codes, the error of every query and chunk of the rows that are asked of.
 
     With `by_chunk` there are enough chunks to look at the best of each only.
     """
 
-    rows: int
     ask: Ask
     queries: Queries
     errors: torch.Tensor
@@ -84,9 +83,7 @@ class Picker:
         self._picked: list[Picked] = []
 
     def add(self, piece: Piece) -> None:
-        """Score the rows of the piece that the pass sees."""
-        if piece.start >= self._pass.rows:
-            return
+        """Score the rows of the piece."""
         scores = self._scores(piece)
         first = piece.start // CHUNK_ROWS
         self._parts.append(scores)
@@ -104,7 +101,7 @@ class Picker:
     def _scores(self, piece: Piece) -> torch.Tensor:
         """The scores of a piece by chunks (m, chunks, CHUNK_ROWS), -inf where it has no row."""
         asked = self._pass
-        bias = asked.ask.bias[piece.start : min(piece.block.start + piece.last, asked.rows)]
+        bias = asked.ask.bias[piece.start : piece.block.start + piece.last]
         scores = piece.block.codes.scores(asked.queries, asked.ask.relevance, bias, piece.first)
         return scores.view(len(scores), -1, CHUNK_ROWS)
 

@@ -155,18 +155,18 @@ def test_passes_do_not_wait_for_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("mode", ["int8", "float16", "float32"])
 def test_who_shares_a_pass_gets_what_it_would_get_alone(mode: Mode) -> None:
-    """Asks of different views, biases and numbers wanted do not disturb each other."""
+    """Asks of different views, biases and numbers wanted do not disturb each other, however they overlap."""
     rng = np.random.default_rng(7)
     vectors = clustered(rng, 9 * CHUNK_ROWS, 0.3)
-    views = [view_of(vectors[:rows], mode) for rows in (9 * CHUNK_ROWS, 3 * CHUNK_ROWS + 5)]
     asked = []
-    for number, view in enumerate(views):
+    for number in range(24):
+        view = view_of(vectors[: (9 - number % 5) * CHUNK_ROWS - number], mode)
         bias = torch.from_numpy(rng.uniform(-0.2, 0.2, view.rows).astype(np.float32))
-        units = torch.from_numpy(clustered(rng, 2 + number, 0.3))
-        asked.append((view, Ask(units, 0.5 + number, bias, 0.2, 0.0, 3 + number)))
-    with first_pass(mode) as made:
-        together = made.candidates_of(asked)
+        units = torch.from_numpy(clustered(rng, 1 + number % 3, 0.3))
+        asked.append((view, Ask(units, 0.5 + number % 2, bias, 0.2, 0.0, 1 + number % 4)))
+    with first_pass(mode) as made, ThreadPoolExecutor(6) as threads:
         alone = [made.candidates(*one) for one in asked]
+        together = list(threads.map(lambda one: made.candidates(*one), asked))
     for one, other in zip(together, alone, strict=True):
         best = [set(zip(found.owners.tolist(), found.rows.tolist(), strict=True)) for found in (one, other)]
         assert best[0] == best[1]
