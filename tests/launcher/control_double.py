@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ class ControlDouble:
             self.document = document
             receivers = list(self._subscribers)
         for connection in receivers:
-            connection.send(json.dumps({"type": "snapshot", "snapshot": document}))
+            # Who has seen enough has left: the document may have reached it in answer to its `subscribe`.
+            with suppress(ConnectionClosed):
+                connection.send(json.dumps({"type": "snapshot", "snapshot": document}))
 
     def emit(self, event: Document) -> None:
         """Remember an event and send it to the subscribers."""
