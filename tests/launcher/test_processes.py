@@ -72,6 +72,19 @@ def request(*flags: str, **changes: object) -> SpawnRequest:
     return SpawnRequest(**{**base, **changes})  # type: ignore[arg-type]  # fields by name, checked at run time
 
 
+def ended(pid: int) -> asyncio.Event:
+    """Return what is set once that process has ended."""
+    event, loop, pidfd = asyncio.Event(), asyncio.get_running_loop(), os.pidfd_open(pid)
+
+    def note() -> None:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+        event.set()
+
+    loop.add_reader(pidfd, note)
+    return event
+
+
 async def hear_all(parent: Parent) -> None:
     """Return when the guardian has obeyed every word so far: it obeys them in their order."""
     another = await Watched().start(parent, request("--exit", "0"))
@@ -134,10 +147,13 @@ async def test_kill_takes_what_left_the_session(parent: Parent) -> None:
     assert child.born is not None
     child.born.tree.terminate(signal.SIGTERM)
     assert len(child.born.tree.members()) == 2
+    has_ended = ended(daemon)
     child.end()
     _, is_empty = await child.exited
     if not is_empty:
         await child.emptied.wait()
+    # One that has no memory left is nobody's any more, moments before its end can be seen.
+    await has_ended.wait()
     assert not any(process.pid == daemon and process.is_alive for process in scan())
 
 
