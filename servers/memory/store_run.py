@@ -112,7 +112,8 @@ class StoreRun:
             novel = draft.surprise
         weighed = scoring.weigh_significance(novel, draft.information, self._rules.weights)
         is_duplicate = neighbour is not None and neighbour.similarity >= self._rules.duplicate_similarity
-        return draft.memory.scored(
+        return _with_scores(
+            draft.memory,
             surprise=novel,
             significance=weighed if draft.significance is None else draft.significance,
             duplicate_of=neighbour.id if neighbour is not None and is_duplicate else None,
@@ -130,6 +131,24 @@ class StoreRun:
             added=written[plan.first : plan.first + len(plan.added)],
             revived=plan.revived,
         )
+
+
+def _with_scores(memory: Memory, *, surprise: float, significance: float, duplicate_of: str | None) -> Memory:
+    # A draft is neither deleted nor placed. Half the time of `dataclasses.replace`, once for every memory.
+    return Memory(
+        memory.id,
+        memory.namespace,
+        memory.text,
+        memory.timestamp_ms,
+        significance,
+        surprise,
+        memory.type,
+        memory.tags,
+        memory.metadata,
+        memory.vector,
+        duplicate_of,
+        memory.expires_at_ms,
+    )
 
 
 def _repeated(known: Memory, wanted: Memory) -> Memory:

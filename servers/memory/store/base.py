@@ -51,23 +51,6 @@ class Memory:
         """Return it with its place in the order of storing; half the time of `dataclasses.replace`."""
         return Memory(*_ALL_BUT_SEQ(self), seq)  # type: ignore[call-arg]  # mypy cannot count them
 
-    def scored(self, surprise: float, significance: float, duplicate_of: str | None) -> "Memory":
-        """Return it with its scores, not deleted and not placed; half the time of `dataclasses.replace`."""
-        return Memory(
-            self.id,
-            self.namespace,
-            self.text,
-            self.timestamp_ms,
-            significance,
-            surprise,
-            self.type,
-            self.tags,
-            self.metadata,
-            self.vector,
-            duplicate_of,
-            self.expires_at_ms,
-        )
-
 
 _ALL_BUT_SEQ: Final = attrgetter(*(one.name for one in fields(Memory) if one.name != "seq"))
 
