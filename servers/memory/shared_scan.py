@@ -76,7 +76,7 @@ class SharedScan(Generic[P, R]):
         while taken := self._take(gatherers):
             place, questions = taken
             for question in questions:
-                _add(question, place, gatherers)
+                self._add(question, place, gatherers)
             for question in [each for each in gatherers if not each.missing]:
                 self._finish(question, gatherers.pop(question))
         for question, gatherer in gatherers.items():
@@ -102,6 +102,17 @@ class SharedScan(Generic[P, R]):
                     question.working += 1
             return place, questions
 
+    def _add(self, question: _Question[P, R], place: int, gatherers: _Gatherers[P, R]) -> None:
+        try:
+            gatherer = gatherers[question]
+            if gatherer is None:
+                gatherer = gatherers[question] = question.begin()
+            gatherer.add(question.pieces[place])
+        except BaseException as error:  # whoever asked must learn of it, and the others be served
+            question.error = error
+            with self._lock:  # or another thread, which is choosing a place, would look for one for ever
+                question.missing.clear()
+
     def _finish(self, question: _Question[P, R], gatherer: Gatherer[P, R] | None) -> None:
         try:
             found = [gatherer.finish()] if gatherer is not None and question.error is None else []
@@ -115,14 +126,3 @@ class SharedScan(Generic[P, R]):
             question.answer.set_exception(question.error)
         elif is_last:
             question.answer.set_result(question.found)
-
-
-def _add(question: _Question[P, R], place: int, gatherers: _Gatherers[P, R]) -> None:
-    try:
-        gatherer = gatherers[question]
-        if gatherer is None:
-            gatherer = gatherers[question] = question.begin()
-        gatherer.add(question.pieces[place])
-    except BaseException as error:  # whoever asked must learn of it, and the others be served
-        question.error = error
-        question.missing.clear()
